@@ -1,0 +1,21 @@
+# Sourced by the other scripts: makes .venv when missing, installs what requirements.txt asks for,
+# and puts .venv first on PATH. Installs again only when requirements.txt or pyproject.toml changed.
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+stamp=.venv/installed.stamp
+wanted=$(cat requirements.txt pyproject.toml | cksum)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+  python=${PYTHON:-python3}
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || {
+    echo "gan needs Python 3.10 or newer; name one with PYTHON=/path/to/python3" >&2
+    exit 1
+  }
+  [ -x .venv/bin/python ] || "$python" -m venv .venv || {
+    echo "cannot make .venv (on Debian and Ubuntu: apt-get install python3-venv)" >&2
+    exit 1
+  }
+  echo "installing into .venv ..."
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+  echo "$wanted" > "$stamp"
+fi
+export PATH="$PWD/.venv/bin:$PATH"
