@@ -1,0 +1,213 @@
+"""Owns the command line: `gan VERB`. A verb parses, calls one function and reports.
+
+Libraries are imported inside the verbs, so that `gan --help` answers at once.
+"""
+
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan import __version__
+
+EXIT_CONFIG, EXIT_NON_FINITE, EXIT_DISK_FULL = 2, 3, 4
+
+_PATH = click.Path(path_type=Path)
+_RUN = click.argument("run_or_checkpoint", type=_PATH)
+_SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting; repeatable."
+)
+_DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="What computes.",
+)
+_SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
+_FORCE = click.option("--force", is_flag=True, help="Overwrite what is there.")
+_LABEL = click.option("--label", help="Only this class, by name or number (conditional runs).")
+
+
+def _mendable(verb: Callable[..., None]) -> Callable[..., None]:
+    """Turns what a user can mend into one short message and the exit code of its kind."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from gan.config import ConfigError
+
+        try:
+            verb(*args, **kwargs)
+        except ConfigError as error:
+            _fail(str(error), EXIT_CONFIG)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            where = f"{error.filename}: " if error.filename else ""
+            hint = "; free some room and give the same command again" if full else ""
+            _fail(f"{where}{error.strerror or error}{hint}", EXIT_DISK_FULL if full else 1)
+        except ValueError as error:
+            _fail(str(error), 1)
+
+    return run
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gan")
+def main() -> None:
+    """Train, resume, sample and judge a deep convolutional GAN.
+
+    A run starts from a YAML file, as in configs/, and lives in one directory.
+    """
+
+
+@main.command()
+@click.argument("config", type=_PATH)
+@click.option("--run-dir", type=_PATH, help="Where the run lives [default: runs/NNNNN-CONFIG].")
+@_SET
+@_DEVICE
+@click.option("--dry-run", is_flag=True, help="Show sizes and estimates; write nothing.")
+@_mendable
+def train(
+    config: Path, run_dir: Path | None, overrides: tuple[str, ...], device: str, dry_run: bool
+) -> None:
+    """Start the run of a directory, or go on with it.
+
+    Exit codes: 0 done, 1 error, 2 usage or config, 3 non-finite loss, 4 disk full, 130 and 143
+    stopped by SIGINT and SIGTERM after the state was saved.
+    """
+    from gan.config import load_config
+
+    cfg = load_config(config, overrides)
+    if dry_run:
+        from gan.training.dry_run import dry_run as estimate
+
+        click.echo(estimate(cfg, device))
+        return
+    from gan.training.loop import NonFinite, Stopped
+    from gan.training.loop import train as run
+    from gan.training.run_dir import next_run_dir
+
+    place = run_dir or next_run_dir(Path("runs"), config.stem)
+    try:
+        run(cfg, place, device, progress=_progress_bar("packing"))
+    except Stopped as stopped:
+        click.echo(f"stopped and saved; to go on: gan train {config} --run-dir {place}", err=True)
+        sys.exit(128 + stopped.signum)
+    except NonFinite as error:
+        _fail(str(error), EXIT_NON_FINITE)
+
+
+@main.command()
+@_RUN
+@click.option("--num", default=64, show_default=True, type=click.IntRange(1, 1_000_000))
+@_SEED
+@click.option("--out", required=True, type=_PATH, help="A .png grid, an .npz, or a folder.")
+@_LABEL
+@_DEVICE
+@_FORCE
+@_mendable
+def sample(
+    run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None, device: str,
+    force: bool,
+) -> None:  # fmt: skip
+    """Write images of a run's newest checkpoint, or of a checkpoint file.
+
+    The same seed gives the same images, and the first k of --num n are those of --num k.
+    """
+    _spare(out, force)
+    from gan.sampling import load_trained, save_samples
+    from gan.training.precision import choose_device
+
+    trained = load_trained(run_or_checkpoint, choose_device(device))
+    save_samples(trained, out, num, seed, label)
+    click.echo(f"{num} images of {trained.path}, step {trained.step:,}: {out}")
+
+
+@main.command()
+@_RUN
+@click.option("--points", default=8, show_default=True, type=click.IntRange(2, 1000),
+              help="Latents that the walk visits.")  # fmt: skip
+@click.option("--steps", default=8, show_default=True, type=click.IntRange(1, 1000),
+              help="Images from one latent to the next.")  # fmt: skip
+@_SEED
+@click.option("--out", required=True, type=_PATH, help="A .png strip or a .gif.")
+@_LABEL
+@_DEVICE
+@_FORCE
+@_mendable
+def walk(
+    run_or_checkpoint: Path, points: int, steps: int, seed: int, out: Path, label: str | None,
+    device: str, force: bool,
+) -> None:  # fmt: skip
+    """Walk from latent to latent and back to the first, as a strip of images or a looping GIF."""
+    _spare(out, force)
+    if out.suffix not in (".png", ".gif"):
+        raise click.BadParameter(f"{out}: must end in .png or .gif", param_hint="--out")
+    from gan.sampling import load_trained, save_walk
+    from gan.training.precision import choose_device
+
+    trained = load_trained(run_or_checkpoint, choose_device(device))
+    save_walk(trained, out, points, steps, seed, label)
+    click.echo(f"{points * steps} images of {trained.path}, step {trained.step:,}: {out}")
+
+
+@main.command()
+@click.argument("config", type=_PATH)
+@_SET
+@_mendable
+def data(config: Path, overrides: tuple[str, ...]) -> None:
+    """Find, check, download where allowed, and pack the images of a config."""
+    from gan.config import load_config
+    from gan.data.pack import pack, summary
+    from gan.data.sources import open_source
+
+    cfg = load_config(config, overrides)
+    source = open_source(cfg.data, download=True)
+    packed = pack(source, cfg.data, _progress_bar("packing"))
+    click.echo(summary(source, packed))
+
+
+@main.command()
+@click.argument("config", type=_PATH)
+@_SET
+@_mendable
+def config(config: Path, overrides: tuple[str, ...]) -> None:
+    """Show every setting of a config with its meaning."""
+    from gan.config import describe, load_config
+
+    click.echo(describe(load_config(config, overrides)))
+
+
+def _spare(out: Path, force: bool) -> None:
+    """Refuses to overwrite unless asked to."""
+    if out.exists() and not force and not (out.is_dir() and not any(out.iterdir())):
+        raise click.UsageError(f"{out} exists; give another --out, or --force to overwrite it")
+
+
+def _progress_bar(what: str) -> Callable[[int, int], None]:
+    """Returns a report of progress: a bar on a terminal, nothing elsewhere."""
+    bar: Any = None
+
+    def report(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            from tqdm import tqdm
+
+            rank = int(os.environ.get("RANK", "0"))
+            hidden = rank > 0 or not sys.stderr.isatty()
+            bar = tqdm(total=total, desc=what, unit="image", disable=hidden)
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+
+    return report

@@ -1,0 +1,261 @@
+"""Owns packed data: every image decoded once into a checked, memory-mapped uint8 array.
+
+A pack is a folder with images.npy (N, C, H, W), labels.npy (N,) when there are labels, and
+pack.json. It is made beside its place and renamed there, so one that exists is whole; its name
+carries the source's fingerprint, so a changed source makes a new one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from gan.config import DataConfig
+from gan.data.decode import decode_chunk
+from gan.data.source import Source
+
+_CHUNK = 256
+_MAX_LISTED = 20
+Progress = Callable[[int, int], None]  # (images done, images in all)
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """What a run learns from."""
+
+    images: np.ndarray  # uint8 (N, C, H, W), memory-mapped
+    labels: np.ndarray | None  # int64 (N,)
+    classes: tuple[str, ...]
+    checksum: str  # of the images and labels
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def pack(source: Source, cfg: DataConfig, progress: Progress | None = None) -> PackedImages:
+    """Returns the packed images of a source, packing them first if that was not done yet.
+
+    Raises ValueError, listing each bad image with its reason, unless data.on_bad_image is skip.
+    """
+    key = json.dumps([source.fingerprint, cfg.image_shape, cfg.fit, cfg.on_bad_image])
+    name = f"{cfg.source}-{'x'.join(map(str, cfg.image_shape))}-{_sha256(key)[:12]}"
+    folder = _packed_root(cfg) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "pack.json").exists():
+            _remove_leftovers(folder)
+            _require_space(folder.parent, len(source) * int(np.prod(cfg.image_shape)))
+            _write(source, cfg, folder, progress or (lambda done, total: None))
+    return _open(folder)
+
+
+def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
+    """Decodes the first images straight from the source: uint8 (n, C, H, W); writes nothing."""
+    indices = range(min(count, len(source)))
+    images, bad = decode_chunk(source.read, indices, cfg.image_shape, cfg.fit)
+    if bad and cfg.on_bad_image == "error":
+        raise ValueError(_list_bad(source, bad))
+    return images
+
+
+def _packed_root(cfg: DataConfig) -> Path:
+    root = Path(cfg.root).expanduser()
+    root = root.parent if root.is_file() else root
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan"
+    for place in (root / "packed", cache / "packed"):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(place, os.W_OK):
+            return place
+    raise ValueError(f"neither {root} nor {cache} can be written; set data.root or XDG_CACHE_HOME")
+
+
+def _write(source: Source, cfg: DataConfig, folder: Path, progress: Progress) -> None:
+    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+    part.mkdir()
+    try:
+        images = np.lib.format.open_memmap(
+            part / "images.npy", mode="w+", dtype=np.uint8, shape=(len(source), *cfg.image_shape)
+        )
+        good: list[int] = []
+        bad: dict[int, str] = {}
+        for indices, decoded, failures in _decode_all(source, cfg):
+            images[len(good) : len(good) + len(decoded)] = decoded
+            good += [index for index in indices if index not in failures]
+            bad.update(failures)
+            progress(len(good) + len(bad), len(source))
+        if bad and (cfg.on_bad_image == "error" or not good):
+            raise ValueError(_list_bad(source, bad))
+        images.flush()
+        _finish(source, part, images, np.array(good), bad)
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _finish(
+    source: Source, part: Path, images: np.ndarray, good: np.ndarray, bad: dict[int, str]
+) -> None:
+    if bad:
+        np.save(part / "whole.npy", images[: len(good)])
+        os.replace(part / "whole.npy", part / "images.npy")
+    if source.labels is not None:
+        np.save(part / "labels.npy", source.labels[good])
+    meta = {
+        "images_crc32": _crc32(part / "images.npy"),
+        "labels_crc32": _crc32(part / "labels.npy"),
+        "classes": source.classes,
+        "place": source.place,
+        "left_out": {str(source.names[index]): reason for index, reason in bad.items()},
+    }
+    for path in part.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    (part / "pack.json").write_text(json.dumps(meta, indent=1))
+
+
+def _open(folder: Path) -> PackedImages:
+    meta = json.loads((folder / "pack.json").read_text())
+    for name in ("images", "labels"):
+        # also brings the file into the page cache, where training wants it
+        if _crc32(folder / f"{name}.npy") != meta[f"{name}_crc32"]:
+            raise ValueError(f"{folder / name}.npy is damaged; delete {folder} to pack it again")
+    has_labels = meta["labels_crc32"] is not None
+    return PackedImages(
+        images=np.load(folder / "images.npy", mmap_mode="r"),
+        labels=np.load(folder / "labels.npy") if has_labels else None,
+        classes=tuple(meta["classes"]),
+        checksum=f"{meta['images_crc32']}-{meta['labels_crc32']}",
+        folder=folder,
+    )
+
+
+Decoded = tuple[range, np.ndarray, dict[int, str]]
+
+
+def _decode_all(source: Source, cfg: DataConfig) -> Iterator[Decoded]:
+    """Yields (indices, images, reasons by index of the bad ones) in order of the source."""
+    chunks = [range(i, min(i + _CHUNK, len(source))) for i in range(0, len(source), _CHUNK)]
+    how = (cfg.image_shape, cfg.fit)
+    if not source.parallel:
+        for chunk in chunks:
+            yield chunk, *decode_chunk(source.read, chunk, *how)
+        return
+    while chunks:
+        try:
+            for result in _decode_in_workers(source, chunks, how):
+                yield result
+                chunks = chunks[1:]
+        except BrokenProcessPool:
+            # one of these images kills its decoder: each gets a process of its own
+            for index in chunks[0]:
+                yield _decode_alone(source, index, how)
+            chunks = chunks[1:]
+
+
+def _decode_in_workers(source: Source, chunks: list[range], how: tuple) -> Iterator[Decoded]:
+    with _workers(source, len(os.sched_getaffinity(0))) as workers:
+        pending: deque[tuple[range, Any]] = deque()
+        waiting = iter(chunks)
+        while True:
+            # a bounded queue: memory does not grow with the data set
+            while len(pending) < 8 and (chunk := next(waiting, None)):
+                pending.append((chunk, workers.submit(_decode, chunk, *how)))
+            if not pending:
+                return
+            chunk, future = pending.popleft()
+            yield chunk, *future.result()
+
+
+def _decode_alone(source: Source, index: int, how: tuple) -> Decoded:
+    chunk = range(index, index + 1)
+    with _workers(source, 1) as workers:
+        try:
+            return chunk, *workers.submit(_decode, chunk, *how).result()
+        except BrokenProcessPool:
+            return chunk, np.empty((0, *how[0]), np.uint8), {index: "its decoder crashed"}
+
+
+def _workers(source: Source, count: int) -> ProcessPoolExecutor:
+    # spawned, not forked: the parent has threads, and a child needs no torch
+    return ProcessPoolExecutor(count, get_context("spawn"), _set_reader, (source.read,))
+
+
+_reader: Callable[[int], Any]
+
+
+def _set_reader(read: Callable[[int], Any]) -> None:
+    global _reader
+    _reader = read
+
+
+def _decode(chunk: range, shape: tuple, fit: str) -> tuple[np.ndarray, dict[int, str]]:
+    return decode_chunk(_reader, chunk, shape, fit)
+
+
+def _list_bad(source: Source, bad: dict[int, str]) -> str:
+    lines = [f"  {source.names[i]}: {reason}" for i, reason in list(bad.items())[:_MAX_LISTED]]
+    if len(bad) > _MAX_LISTED:
+        lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")
+    return (
+        f"{len(bad):,} of {len(source):,} images of {source.place} cannot be used "
+        "(set data.on_bad_image to skip to leave them out):\n" + "\n".join(lines)
+    )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for path in folder.parent.glob(f"{folder.name}.part*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _require_space(place: Path, num_bytes: int) -> None:
+    free = shutil.disk_usage(place).free
+    if free < num_bytes:
+        raise OSError(
+            28, f"packing needs {num_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free", str(place)
+        )
+
+
+def _crc32(path: Path) -> int | None:
+    if not path.exists():
+        return None
+    crc = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def summary(source: Source, packed: PackedImages) -> str:
+    """Says what was found, packed and left out."""
+    _, channels, height, width = packed.images.shape
+    lines = [
+        f"found    {len(source):,} images in {source.place}",
+        *(f"         {note}" for note in source.notes),
+        f"first    {', '.join(str(name) for name in source.names[:3])}",
+        f"classes  {len(packed.classes)}: {', '.join(packed.classes[:10])}"
+        if packed.classes
+        else "classes  none",
+        f"packed   {len(packed):,} images {channels}x{height}x{width}, "
+        f"{packed.images.nbytes / 1e6:,.1f} MB, in {packed.folder}",
+    ]
+    return "\n".join(lines)

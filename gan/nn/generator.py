@@ -1,0 +1,100 @@
+"""Owns the generator: noise to images through layers that each double the size.
+
+Shapes: N batch, Z latent, C channels, H x W image, F features.
+"""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from gan.config import ModelConfig, num_levels
+from gan.nn.transposed_conv import TransposedConv2d
+
+_MAX_WIDENING = 8  # the deepest layers have at most 8 times g_width or d_width channels
+
+
+def hidden_channels(width: int, levels: int) -> list[int]:
+    """Returns the channels from the largest hidden layer to the smallest: w, 2w, 4w, 8w, 8w ..."""
+    return [width * min(1 << level, _MAX_WIDENING) for level in range(levels)]
+
+
+class Generator(nn.Module):
+    """Maps latents (N, Z), and labels (N,) when conditional, to images (N, C, H, W) in [-1, 1].
+
+    A 1x1 latent becomes a base of 4 to 7 pixels a side, then doubles until H x W; batch
+    normalisation and ReLU after each layer, tanh at the end (Radford et al., 2015).
+    """
+
+    def __init__(
+        self, cfg: ModelConfig, image_shape: tuple[int, int, int], num_classes: int = 0
+    ) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        levels = num_levels(height, width)
+        widths = hidden_channels(cfg.g_width, levels)[::-1]
+        base = (height >> levels, width >> levels)
+        self.embedding = nn.Embedding(num_classes, cfg.z_dim) if num_classes else None
+        z_dim = cfg.z_dim * (2 if num_classes else 1)
+        transposed = TransposedConv2d if cfg.upsample == "reference" else nn.ConvTranspose2d
+        layers: list[nn.Module] = [
+            transposed(z_dim, widths[0], base, bias=False),
+            *_norm(widths[0]),
+        ]
+        for wide, narrow in itertools.pairwise(widths):
+            layers += [_doubling(cfg, wide, narrow), *_norm(narrow)]
+        layers += [_doubling(cfg, widths[-1], channels), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        self.apply(init_weights)
+        self.apply(_init_subpixel)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Maps (N, Z) to (N, C, H, W)."""
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], dim=1)  # (N, 2Z)
+        return self.layers(z[:, :, None, None])
+
+
+def init_weights(module: nn.Module) -> None:
+    """Draws weights from N(0, 0.02), gains of batch normalisation from N(1, 0.02); zero biases."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | TransposedConv2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+class _SubPixel(nn.Sequential):
+    """Doubles the size by a convolution to four times the channels and a pixel shuffle."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, 4 * channels_out, 3, padding=1, bias=False), nn.PixelShuffle(2)
+        )
+
+
+def _init_subpixel(module: nn.Module) -> None:
+    # the four sub-pixels start equal, so that no checkerboard is there to unlearn (ICNR)
+    if isinstance(module, _SubPixel):
+        weight = module[0].weight.data
+        weight.copy_(weight[::4].repeat_interleave(4, dim=0))
+
+
+def _doubling(cfg: ModelConfig, channels_in: int, channels_out: int) -> nn.Module:
+    if cfg.upsample == "subpixel":
+        return _SubPixel(channels_in, channels_out)
+    if cfg.upsample == "resize":
+        convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
+    transposed = TransposedConv2d if cfg.upsample == "reference" else nn.ConvTranspose2d
+    # k4 p1 doubles the size by itself; k5 p2 comes one short
+    padding, extra = (1, 0) if cfg.kernel == 4 else (2, 1)
+    return transposed(
+        channels_in, channels_out, cfg.kernel, 2, padding, output_padding=extra, bias=False
+    )
+
+
+def _norm(channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]

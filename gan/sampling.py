@@ -1,0 +1,192 @@
+"""Owns the way from a checkpoint to images: grids, single files, arrays, walks.
+
+Shapes: N images, C channels, H x W pixels; images as uint8 (N, C, H, W).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from gan.config import Config, ConfigError, parse_config
+from gan.latents import draw_labels, draw_latents, interpolate
+from gan.nn.generator import Generator
+from gan.training.checkpoint import (
+    BadCheckpoint,
+    check_weights,
+    checkpoint_hash,
+    load_checkpoint,
+    newest_good,
+)
+
+_BATCH = 64
+_GAP = 2  # pixels between the images of a grid
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A generator as a checkpoint holds it."""
+
+    generator: Generator
+    cfg: Config
+    classes: tuple[str, ...]
+    path: Path
+    step: int
+    images_seen: int
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes) if self.cfg.model.conditional else 0
+
+    def latents(self, num: int, seed: int) -> Tensor:
+        """Returns the latents (N, Z) of a seed."""
+        return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
+
+    def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
+        """Returns the labels (N,) of a seed, or one class for all, by name or number."""
+        if only is None:
+            return draw_labels(num, self.num_classes, seed=seed)
+        names = self.classes[: self.num_classes]
+        if only not in names and not (only.isdigit() and int(only) < len(names)):
+            choices = ", ".join(names[:20]) or "none: it was trained without classes"
+            raise ValueError(f"--label {only}: the classes of {self.path} are {choices}")
+        return torch.full((num,), names.index(only) if only in names else int(only))
+
+
+def find_checkpoint(run_or_checkpoint: Path) -> Path:
+    """Returns a checkpoint file itself, or the newest good one of a run directory."""
+    if not run_or_checkpoint.is_dir():
+        return run_or_checkpoint
+    faults = []
+    for path, payload in newest_good(run_or_checkpoint / "checkpoints"):
+        if not isinstance(payload, BadCheckpoint):
+            return path
+        faults.append(f"\n  {payload}")
+    raise BadCheckpoint(f"{run_or_checkpoint}: no good checkpoint in it{''.join(faults)}")
+
+
+def load_trained(run_or_checkpoint: Path, device: torch.device) -> Trained:
+    """Loads the averaged generator, in eval mode; everything about it comes from the file."""
+    path = find_checkpoint(run_or_checkpoint)
+    payload = load_checkpoint(path)
+    try:
+        cfg = parse_config(payload["config"], origin=str(path))
+        classes = tuple(payload["classes"])
+        counts = (payload["step"], payload["images_seen"])
+        if not all(isinstance(name, str) for name in classes) or len(classes) > 100_000:
+            raise BadCheckpoint("classes must be names")
+        if not all(isinstance(count, int) for count in counts):
+            raise BadCheckpoint("step and images_seen must be whole numbers")
+        generator = build_generator(cfg, len(classes), payload["g_ema"])
+    except (ConfigError, BadCheckpoint, TypeError) as error:
+        raise BadCheckpoint(f"{path}: {error}") from None
+    return Trained(generator.to(device), cfg, classes, path, *counts)
+
+
+def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -> Generator:
+    """Builds a generator around given weights, in eval mode.
+
+    Raises BadCheckpoint before any memory is taken if they do not fit the config.
+    """
+    with torch.device("meta"):
+        generator = Generator(
+            cfg.model, cfg.data.image_shape, num_classes if cfg.model.conditional else 0
+        )
+    check_weights(generator, weights, "g_ema")
+    generator.load_state_dict(weights, assign=True)
+    return generator.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def generate(generator: Generator, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
+    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; the mode is put back."""
+    device = next(generator.parameters()).device
+    training = generator.training
+    generator.eval()
+    images = []
+    for start in range(0, len(z), _BATCH):
+        part = slice(start, start + _BATCH)
+        y = None if labels is None else labels[part].to(device)
+        images.append(to_uint8(generator(z[part].to(device), y)))
+    generator.train(training)
+    return np.concatenate(images)
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """Maps [-1, 1] to 0..255."""
+    return images.float().add(1).mul(127.5).round().clamp(0, 255).byte().cpu().numpy()
+
+
+def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Lays uint8 images (N, C, H, W) out row by row: (H', W', C), a square when columns is None."""
+    num, channels, height, width = images.shape
+    columns = columns or math.ceil(math.sqrt(num))
+    rows = math.ceil(num / columns)
+    sheet = np.zeros((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels))
+    for i, image in enumerate(images):
+        top = _GAP + (i // columns) * (height + _GAP)
+        left = _GAP + (i % columns) * (width + _GAP)
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return sheet.astype(np.uint8)
+
+
+def to_pil(pixels: np.ndarray) -> Image.Image:
+    """Maps uint8 (H, W, C) with 1 or 3 channels to an image."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | None) -> None:
+    """Writes samples as a grid (.png), an array (.npz: images (N, H, W, C), labels) or a folder."""
+    labels = trained.labels(num, seed, label)
+    images = generate(trained.generator, trained.latents(num, seed), labels)
+    origin = PngInfo()
+    origin.add_text("seed", str(seed))
+    origin.add_text("checkpoint_sha256", checkpoint_hash(trained.path))
+    origin.add_text("step", str(trained.step))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".png":
+        to_pil(grid(images)).save(out, pnginfo=origin)
+    elif out.suffix == ".npz":
+        arrays = {"images": images.transpose(0, 2, 3, 1)}
+        if labels is not None:
+            arrays["labels"] = labels.numpy()
+        np.savez_compressed(out, **arrays)
+    else:
+        out.mkdir(exist_ok=True)
+        for i, image in enumerate(images):
+            to_pil(image.transpose(1, 2, 0)).save(out / f"{i:06}.png", pnginfo=origin)
+
+
+def walk(trained: Trained, points: int, steps: int, seed: int, label: str | None) -> np.ndarray:
+    """Returns images (points * steps, C, H, W) along a closed path through random latents."""
+    ends = trained.latents(points, seed)
+    dist = trained.cfg.model.z_dist
+    legs = [interpolate(a, b, steps, dist) for a, b in zip(ends, ends.roll(-1, 0), strict=True)]
+    labels = trained.labels(1, seed, label)
+    if labels is not None:
+        labels = labels.expand(points * steps)  # one class all the way
+    return generate(trained.generator, torch.cat(legs), labels)
+
+
+def save_gif(frames: Sequence[Image.Image], path: Path, frame_ms: int, last_ms: int = 0) -> None:
+    """Writes a looping GIF; the last frame stays for last_ms."""
+    durations = [frame_ms] * (len(frames) - 1) + [last_ms or frame_ms]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+
+
+def save_walk(
+    trained: Trained, out: Path, points: int, steps: int, seed: int, label: str | None
+) -> None:
+    """Writes a walk as a strip (.png), a leg a row, or as a looping animation (.gif)."""
+    images = walk(trained, points, steps, seed, label)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".png":
+        to_pil(grid(images, columns=steps)).save(out)
+    else:
+        save_gif([to_pil(image.transpose(1, 2, 0)) for image in images], out, frame_ms=80)

@@ -1,0 +1,167 @@
+"""Owns what a run tells: the console line, log.txt, metrics.jsonl and TensorBoard.
+
+Only rank 0 has a Tracker. Everything is plotted against images seen. A TensorBoard writer that
+fails is reported once and left; the run goes on.
+"""
+
+import json
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+_STATUS_EVERY_S = 5.0
+
+
+class Tracker:
+    """Writes one run's story into its directory; close it."""
+
+    def __init__(self, run_dir: Path, *, step: int, images_seen: int, num_steps: int) -> None:
+        """Cuts back what an earlier, killed process wrote after `step`."""
+        self._log: TextIO = open(run_dir / "log.txt", "a", buffering=1)
+        self._metrics: TextIO = _cut_back(run_dir / "metrics.jsonl", step)
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True)
+        self._last_status = 0.0
+        # points after the step we go on from belong to steps that are done again
+        self._board: Any = _open_board(run_dir / "tb", images_seen + 1 if step else None)
+
+    def say(self, text: str) -> None:
+        """Prints a line and keeps it in log.txt."""
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def status(self, step: int, text: str) -> None:
+        """Shows the one line that changes: a bar on a terminal, else now and then a line."""
+        if self._bar is not None:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._bar.set_postfix_str(text)
+            self._bar.update(step - self._bar.n)
+        elif time.monotonic() - self._last_status >= _STATUS_EVERY_S:
+            self._last_status = time.monotonic()
+            self.say(text)
+
+    def scalars(self, step: int, images_seen: int, values: Mapping[str, float]) -> None:
+        """Writes one object to metrics.jsonl and one point to each curve."""
+        row = {"step": step, "images_seen": images_seen, **values}
+        self._metrics.write(json.dumps(row) + "\n")
+
+        def write(board: Any) -> None:
+            for tag, value in values.items():
+                board.add_scalar(tag, value, images_seen)
+
+        self._attempt(write)
+
+    def histograms(self, images_seen: int, values: Mapping[str, Tensor]) -> None:
+        """Writes a histogram of each tensor."""
+
+        def write(board: Any) -> None:
+            for tag, value in values.items():
+                board.add_histogram(tag, value.detach().float().cpu().numpy(), images_seen)
+
+        self._attempt(write)
+
+    def image(self, tag: str, grid: np.ndarray, images_seen: int) -> None:
+        """Writes a uint8 grid (H, W, C)."""
+        self._attempt(lambda board: board.add_image(tag, grid, images_seen, dataformats="HWC"))
+
+    def text(self, tag: str, text: str) -> None:
+        """Writes preformatted text."""
+        indented = "\n".join(f"    {line}" for line in text.splitlines())
+        self._attempt(lambda board: board.add_text(tag, indented))
+
+    def graph(self, module: nn.Module, example: Tensor) -> None:
+        """Writes the graph that `module` runs on `example`."""
+
+        def write(board: Any) -> None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the tracer warns of its own workings
+                board.add_graph(module, example)
+
+        self._attempt(write)
+
+    def hyperparameters(
+        self, settings: Mapping[str, Any], final: Mapping[str, float], images_seen: int
+    ) -> None:
+        """Fills the HParams tab: settings beside final figures."""
+        plain = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in settings.items()
+        }
+        # run_name "." keeps it in this run instead of a second one
+        self._attempt(
+            lambda board: board.add_hparams(
+                plain, dict(final), run_name=".", global_step=images_seen
+            )
+        )
+
+    def close(self) -> None:
+        """Writes out what is waiting."""
+        if self._bar is not None:
+            self._bar.close()
+        self._attempt(lambda board: board.close())
+        self._metrics.close()
+        self._log.close()
+
+    def _attempt(self, write: Callable[[Any], None]) -> None:
+        """Runs one call to TensorBoard, whose failure must not stop a run."""
+        if self._board is None:
+            return
+        try:
+            write(self._board)
+        except Exception as error:  # whatever a full disk or a removed folder leads it to
+            self._board = None
+            self.say(f"TensorBoard can no longer be written ({error}); the run goes on without")
+
+
+def _open_board(folder: Path, purge_step: int | None) -> Any:
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    from torch.utils.tensorboard import SummaryWriter  # 1 s
+
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+def _cut_back(path: Path, step: int) -> TextIO:
+    """Opens a metrics file for appending, without the rows after `step` or a torn last row."""
+    kept = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if row["step"] <= step:
+                kept.append(line + "\n")
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(kept))
+    part.replace(path)
+    return open(path, "a", buffering=1)
+
+
+def network_histograms(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Returns every weight and its gradient by tag."""
+    found = {}
+    for name, network in networks.items():
+        for key, parameter in network.named_parameters():
+            found[f"weights/{name}.{key}"] = parameter
+            if parameter.grad is not None:
+                found[f"gradients/{name}.{key}"] = parameter.grad
+    return found
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """Returns the norm of all gradients of a module as one number, ()."""
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -1,0 +1,181 @@
+"""Owns checkpoint files: written whole or not at all, checked before they are believed.
+
+A file is what `torch.save` makes: an uncompressed zip whose members carry CRC-32 sums. It is
+read with `weights_only=True`, so it can hold tensors and plain values and can run nothing.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+FORMAT = 1
+KEYS = frozenset(
+    "format config image_shape classes data step images_seen environment metric "
+    "g d g_ema g_ema_updates g_optim d_optim".split()
+)
+_MAX_BYTES = 16 << 30
+
+
+class BadCheckpoint(ValueError):
+    """Says which file cannot be used and why."""
+
+
+class DiskFull(OSError):
+    """Says how many bytes were needed."""
+
+
+def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
+    """Writes a checkpoint beside its place and renames it; equal payloads give equal bytes.
+
+    Raises DiskFull if there is no room; the file that was there before is then untouched.
+    """
+    buffer = io.BytesIO()  # torch.save into a file hides the errno of a full disk
+    torch.save(_canonical(payload), buffer)
+    data = buffer.getbuffer()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFull(
+                error.errno, f"no room for a checkpoint of {len(data):,} bytes", str(path)
+            ) from None
+        raise
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads and checks a checkpoint; tensors on the CPU.
+
+    Raises BadCheckpoint, naming the file, if it is truncated, damaged, foreign or of another
+    version.
+    """
+    data = read_checkpoint_bytes(path)
+    try:
+        payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception:  # torch's own text advises unsafe loading; it must not reach a user
+        raise BadCheckpoint(
+            f"{path}: holds something other than tensors and plain values; not a checkpoint of "
+            "this program"
+        ) from None
+    if not isinstance(payload, dict) or "format" not in payload:
+        raise BadCheckpoint(f"{path}: not a checkpoint of this program")
+    if payload["format"] != FORMAT:
+        raise BadCheckpoint(
+            f"{path}: checkpoint format {payload['format']!r:.20}; this program reads {FORMAT}"
+        )
+    if payload.keys() != KEYS:
+        missing, extra = KEYS - payload.keys(), payload.keys() - KEYS
+        raise BadCheckpoint(
+            f"{path}: missing keys {sorted(missing)}, unknown keys {sorted(map(str, extra))[:9]}"
+        )
+    return payload
+
+
+def read_checkpoint_bytes(path: Path) -> bytes:
+    """Reads a file and checks that it is a whole, unpacked zip; raises BadCheckpoint if not."""
+    try:
+        if not path.is_file():
+            raise BadCheckpoint(f"{path}: no such file")
+        if path.stat().st_size > _MAX_BYTES:
+            raise BadCheckpoint(f"{path}: larger than {_MAX_BYTES:,} bytes")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadCheckpoint(f"{path}: {error.strerror}") from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise BadCheckpoint(f"{path}: packed with compression, which a checkpoint never is")
+            damaged = archive.testzip()
+    except BadCheckpoint:
+        raise
+    except Exception as error:  # zipfile raises what the damaged bytes lead it to
+        raise BadCheckpoint(f"{path}: not a whole checkpoint file ({error})") from None
+    if damaged:
+        raise BadCheckpoint(f"{path}: damaged (checksum of {damaged!r:.80} does not match)")
+    return data
+
+
+def check_weights(module: nn.Module, weights: Any, name: str) -> None:
+    """Raises BadCheckpoint if a state_dict's keys, shapes or types are not the module's."""
+    own = module.state_dict()
+    if not isinstance(weights, dict) or own.keys() != weights.keys():
+        found = weights.keys() if isinstance(weights, dict) else set()
+        differ = sorted(map(str, own.keys() ^ found))[:5]
+        raise BadCheckpoint(f"{name}: other layers than the config's, such as {differ}")
+    for key, tensor in own.items():
+        other = weights[key]
+        shape, dtype = getattr(other, "shape", None), getattr(other, "dtype", None)
+        if not isinstance(other, Tensor) or shape != tensor.shape or dtype != tensor.dtype:
+            raise BadCheckpoint(
+                f"{name}.{key}: {dtype} {tuple(shape or ())} where the config's network has "
+                f"{tensor.dtype} {tuple(tensor.shape)}"
+            )
+
+
+def checkpoint_hash(path: Path) -> str:
+    """Returns the first 16 hex digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Returns the place of a step's checkpoint."""
+    return folder / f"step_{step:08}.pt"  # zero-padded, so name order is step order
+
+
+def newest_checkpoints(folder: Path) -> list[Path]:
+    """Returns the numbered checkpoints of a folder, newest first."""
+    return sorted(folder.glob("step_*.pt"), reverse=True)
+
+
+def newest_good(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | BadCheckpoint]]:
+    """Yields checkpoints from the newest on, each loaded or with its fault, up to a good one."""
+    for path in newest_checkpoints(folder):
+        try:
+            payload = load_checkpoint(path)
+        except BadCheckpoint as error:
+            yield path, error
+            continue
+        yield path, payload
+        return
+
+
+def prune_checkpoints(folder: Path, keep: int) -> None:
+    """Deletes all but the newest `keep` numbered checkpoints, and unfinished files."""
+    for path in [*newest_checkpoints(folder)[keep:], *folder.glob(".*.part")]:
+        path.unlink(missing_ok=True)
+
+
+def _canonical(value: Any) -> Any:
+    """Copies nested values so that equal ones pickle alike, whatever shares memory in them."""
+    if isinstance(value, dict):
+        return {_canonical(key): _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([_canonical(inner) for inner in value])
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    return value
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)  # makes the rename itself durable
+    finally:
+        os.close(handle)

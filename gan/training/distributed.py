@@ -1,0 +1,83 @@
+"""Owns what several processes share: rank, world size, averaged gradients, agreement.
+
+Everything is a no-op in a single process.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+_TIMEOUT = timedelta(minutes=30)  # packing a large data set on rank 0 is waited for
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all of the run."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[Ranks]:
+    """Joins the processes that torchrun started, for as long as the block runs."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield Ranks()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # the gloo half carries Python objects and the stop flag without touching the GPU
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_TIMEOUT)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def average_gradients(module: nn.Module, ranks: Ranks) -> None:
+    """Replaces the gradients of a module by their mean over the ranks: one flat all-reduce."""
+    if ranks.world_size == 1:
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= ranks.world_size
+    torch._foreach_copy_(gradients, _split_like(flat, gradients))
+
+
+def _split_like(flat: Tensor, tensors: Iterable[Tensor]) -> list[Tensor]:
+    parts, start = [], 0
+    for tensor in tensors:
+        parts.append(flat[start : start + tensor.numel()].view(tensor.shape))
+        start += tensor.numel()
+    return parts
+
+
+def from_first(value: Any, ranks: Ranks) -> Any:
+    """Returns rank 0's value on every rank."""
+    if ranks.world_size == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def largest(number: int, ranks: Ranks) -> int:
+    """Returns the largest of the ranks' numbers."""
+    if ranks.world_size == 1:
+        return number
+    shared = torch.tensor([number])
+    dist.all_reduce(shared, dist.ReduceOp.MAX)
+    return int(shared)

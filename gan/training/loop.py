@@ -1,0 +1,181 @@
+"""Owns a run from its first step to its last: stepping, saving, stopping.
+
+Shapes: B images of the global batch, N = B / world size of this rank.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan.config import Config
+from gan.data.batches import Batch, batches
+from gan.data.pack import PackedImages, Progress, pack
+from gan.data.sources import open_source
+from gan.training import report
+from gan.training.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint
+from gan.training.distributed import Ranks, from_first, largest, process_group
+from gan.training.precision import choose_device, choose_precision
+from gan.training.resume import go_on, initialise
+from gan.training.run import Run, Window
+from gan.training.run_dir import locked
+from gan.training.signals import StopRequest, stop_on_signals
+from gan.training.sizes import require_memory
+from gan.training.state import TrainState, all_finite, make_state, to_payload
+from gan.training.steps import one_step
+
+_AGREE_EVERY_STEPS = 5  # several ranks ask each other for a stop at these steps
+_TIME_UP = 1  # beside the numbers of SIGINT and SIGTERM
+
+
+class NonFinite(RuntimeError):
+    """The run diverged; its last good checkpoint stands."""
+
+
+class Stopped(Exception):
+    """A signal ended the run after its state was saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+def train(
+    cfg: Config, run_dir: Path, device_name: str = "auto", *, progress: Progress | None = None
+) -> TrainState:
+    """Starts the run of a directory, or goes on with it, up to train.num_steps or
+    train.max_minutes, and saves its last state.
+
+    Raises ValueError for what a user can mend, Stopped after a signal, NonFinite on divergence,
+    DiskFull when a checkpoint finds no room.
+    """
+    device = choose_device(device_name)
+    precision = choose_precision(cfg.hardware, device)
+    torch.set_num_threads(precision.threads)
+    with process_group(device) as ranks, stop_on_signals() as stop:
+        _require_divisible(cfg, ranks)
+        with locked(run_dir) if ranks.is_first else nullcontext():
+            packed = _pack(cfg, ranks, progress)
+            require_memory(cfg, len(packed.classes), device, ranks.world_size)
+            state = make_state(cfg, len(packed.classes), device, precision, ranks)
+            run = Run(cfg, run_dir, packed, state)
+            notes = go_on(run) or initialise(run)
+            if ranks.is_first:
+                run.checkpoints.mkdir(exist_ok=True)
+                report.begin(run, notes)
+            try:
+                _loop(run, stop)
+            finally:
+                if run.tracker:
+                    run.tracker.close()
+    return state
+
+
+def _require_divisible(cfg: Config, ranks: Ranks) -> None:
+    size, parts = cfg.train.batch_size, ranks.world_size * cfg.model.pac
+    if size % parts:
+        raise ValueError(
+            f"train.batch_size must be a multiple of {parts} ({ranks.world_size} processes times "
+            f"model.pac {cfg.model.pac}); got {size}"
+        )
+
+
+def _pack(cfg: Config, ranks: Ranks, progress: Progress | None) -> PackedImages:
+    if ranks.is_first:
+        packed = pack(open_source(cfg.data, download=True), cfg.data, progress)
+    from_first(None, ranks)  # the others wait here, and find the pack made
+    if not ranks.is_first:
+        packed = pack(open_source(cfg.data), cfg.data)
+    if cfg.model.conditional and packed.labels is None:
+        raise ValueError(
+            f"model.conditional: data.source {cfg.data.source} has no classes here; for a folder, "
+            "put the images of each class into a subfolder of its own"
+        )
+    return packed
+
+
+def _loop(run: Run, stop: StopRequest) -> None:
+    train, state = run.cfg.train, run.state
+    stream = _batches(run)
+    window, ending = Window(), 0
+    values: dict[str, Tensor] = {}
+    while state.step < train.num_steps and not ending:
+        values = _one_step(run, stream, window)
+        window.add(values)
+        ending = _ending(run, stop)
+        last = bool(ending) or state.step == train.num_steps
+        if last or state.step % train.log_every_steps == 0:
+            _log(run, window, values)
+            window = Window()
+        if run.tracker and (last or state.step % train.sample_every_steps == 0):
+            report.sample(run)
+        if last or state.step % train.checkpoint_every_steps == 0:
+            _save(run)
+    if run.tracker and values:
+        report.finish(run)
+    elif run.tracker:
+        run.tracker.say(f"done before: step {state.step:,} of train.num_steps {train.num_steps:,}")
+    if ending not in (0, _TIME_UP):
+        raise Stopped(ending)
+
+
+def _one_step(run: Run, stream: Iterator[Batch], window: Window) -> dict[str, Tensor]:
+    waiting = time.perf_counter()
+    images, labels = next(stream)
+    window.waited_s += time.perf_counter() - waiting
+    return one_step(run.state, run.cfg, images, labels)
+
+
+def _batches(run: Run) -> Iterator[Batch]:
+    ranks = run.state.ranks
+    return batches(
+        run.packed,
+        run.cfg.train.batch_size,
+        seed=run.cfg.train.seed,
+        start_step=run.state.step,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        flip=run.cfg.data.flip,
+    )
+
+
+def _log(run: Run, window: Window, values: dict[str, Tensor]) -> None:
+    norms = {tag: norm.item() for tag, norm in report.gradient_norms(run).items()}
+    means = window.means() | norms
+    bad = [tag for tag, value in means.items() if not torch.tensor(value).isfinite()]
+    if largest(len(bad), run.state.ranks):
+        _diverged(run, ", ".join(bad) or "another rank's loss")
+    if run.tracker:
+        report.log(run, window, means, values)
+
+
+def _save(run: Run) -> None:
+    if not all_finite(run.state):
+        _diverged(run, "a weight")
+    if not run.state.ranks.is_first:
+        return
+    path = checkpoint_path(run.checkpoints, run.state.step)
+    payload = to_payload(run.state, run.cfg, run.packed.classes, run.packed.checksum)
+    save_checkpoint(path, payload)
+    prune_checkpoints(run.checkpoints, run.cfg.train.keep_checkpoints)
+
+
+def _diverged(run: Run, what: str) -> None:
+    raise NonFinite(
+        f"{what} is not a finite number at step {run.state.step:,}; nothing of it was saved. Go "
+        "on from the last checkpoint with a lower train.d_learning_rate or hardware.precision "
+        "fp32 (train.init_from starts a new run with other settings)"
+    )
+
+
+def _ending(run: Run, stop: StopRequest) -> int:
+    """Returns 0 to go on, _TIME_UP, or the number of the signal that asked for the end."""
+    limit = run.cfg.train.max_minutes
+    ending = stop.signum or (_TIME_UP if limit is not None and run.minutes >= limit else 0)
+    ranks = run.state.ranks
+    if ranks.world_size == 1:
+        return ending
+    return largest(ending, ranks) if run.state.step % _AGREE_EVERY_STEPS == 0 else 0

@@ -1,0 +1,65 @@
+"""Owns the choice of number format, memory layout and threads from what the machine is."""
+
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from gan.config import HardwareConfig
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a run computes; kept in its checkpoints, since it decides the bits."""
+
+    dtype: torch.dtype  # of the convolutions; losses and weights stay float32
+    channels_last: bool
+    compiled: bool
+    threads: int
+
+    def __str__(self) -> str:
+        layout = "channels_last" if self.channels_last else "channels_first"
+        compiled = ", compiled" if self.compiled else ""
+        return (
+            f"{str(self.dtype).removeprefix('torch.')}, {layout}, {self.threads} threads{compiled}"
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """Returns the device for auto, cpu, cuda or mps; ValueError if this machine has no such."""
+    has = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
+    if name == "auto":
+        name = next(kind for kind, available in has.items() if available())
+    if not has[name]():
+        raise ValueError(f"--device {name}: this machine has none that torch can use; take cpu")
+    return torch.device(name)
+
+
+def choose_precision(cfg: HardwareConfig, device: torch.device) -> Precision:
+    """Resolves the autos of the hardware section for one device."""
+    bf16 = _has_native_bf16(device) if cfg.precision == "auto" else cfg.precision == "bf16"
+    return Precision(
+        dtype=torch.bfloat16 if bf16 else torch.float32,
+        channels_last=cfg.channels_last == "on" or (cfg.channels_last == "auto" and bf16),
+        compiled=cfg.compile == "on" or (cfg.compile == "auto" and device.type == "cuda"),
+        threads=cfg.threads or len(os.sched_getaffinity(0)),
+    )
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager:
+    """Returns the context in which networks run."""
+    enabled = precision.dtype != torch.float32
+    return torch.autocast(device.type, precision.dtype, enabled=enabled)
+
+
+def _has_native_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False

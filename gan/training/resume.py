@@ -1,0 +1,71 @@
+"""Owns where a run starts: its newest good checkpoint, another run's networks, or nothing."""
+
+from pathlib import Path
+
+from gan.config import identity
+from gan.training.checkpoint import BadCheckpoint, check_weights, load_checkpoint, newest_good
+from gan.training.distributed import from_first
+from gan.training.run import Run
+from gan.training.state import environment, networks, restore
+
+
+def go_on(run: Run) -> list[str]:
+    """Restores the newest good checkpoint of the run directory; returns what to tell of it."""
+    found = list(newest_good(run.checkpoints)) if run.state.ranks.is_first else []
+    notes = [f"{fault}; taking the one before" for _, fault in found if _is_bad(fault)]
+    good = [path for path, payload in found if not _is_bad(payload)]
+    if found and not good:
+        raise BadCheckpoint(
+            "\n".join(str(fault) for _, fault in found)
+            + f"\nno good checkpoint in {run.checkpoints}; nothing was deleted; move that folder "
+            "away to start again"
+        )
+    path = from_first(good[0] if good else None, run.state.ranks)
+    if path is None:
+        return []
+    payload = load_checkpoint(path)
+    _require_same_run(run, payload, path)
+    restore(run.state, payload)
+    now = environment(run.state)
+    differ = [
+        f"{k} {v} then, {now[k]} now" for k, v in payload["environment"].items() if v != now[k]
+    ]
+    if differ:
+        notes.append(f"not bit-identical to an unbroken run: {'; '.join(differ)}")
+    return [*notes, f"going on from {path.name}"]
+
+
+def _is_bad(loaded: object) -> bool:
+    return isinstance(loaded, BadCheckpoint)
+
+
+def _require_same_run(run: Run, payload: dict, path: Path) -> None:
+    old, new = payload["config"], identity(run.cfg)
+    differ = [
+        f"  {section}.{key}: {old.get(section, {}).get(key)!r} there, {value!r} asked for"
+        for section, values in new.items()
+        for key, value in values.items()
+        if old.get(section, {}).get(key) != value
+    ]
+    if payload["data"] != run.packed.checksum:
+        differ.append(f"  the images of data.source {run.cfg.data.source} are not the same")
+    if differ:
+        raise ValueError(
+            f"{path.parent.parent} is another run; give a new --run-dir (and train.init_from: "
+            f"{path} to start from its networks), or take back:\n" + "\n".join(differ)
+        )
+
+
+def initialise(run: Run) -> list[str]:
+    """Takes the networks of train.init_from, if asked."""
+    if run.cfg.train.init_from is None:
+        return []
+    path = Path(run.cfg.train.init_from).expanduser()
+    payload = load_checkpoint(path)
+    for name, module in networks(run.state).items():
+        try:
+            check_weights(module, payload[name], name)
+        except BadCheckpoint as error:
+            raise ValueError(f"train.init_from: {path}: {error}") from None
+        module.load_state_dict(payload[name])
+    return [f"networks from {path}, step {payload['step']:,}"]

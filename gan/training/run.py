@@ -1,0 +1,64 @@
+"""Owns what the parts of a run share: its config, place, data, state and tracker."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan.config import Config
+from gan.data.pack import PackedImages
+from gan.tracking import Tracker
+from gan.training.state import TrainState
+
+
+@dataclass
+class Run:
+    """One call of `train`."""
+
+    cfg: Config
+    run_dir: Path
+    packed: PackedImages
+    state: TrainState
+    tracker: Tracker | None = None  # rank 0's
+    started: float = field(default_factory=time.monotonic)
+    latest: dict[str, float] = field(default_factory=dict)  # the last log
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.run_dir / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the image grids."""
+        return self.run_dir / "samples"
+
+    @property
+    def minutes(self) -> float:
+        """Minutes since this call started."""
+        return (time.monotonic() - self.started) / 60
+
+
+@dataclass
+class Window:
+    """Sums of values since the last log; they stay on the device until `means`."""
+
+    tags: list[str] = field(default_factory=list)
+    sums: Tensor | None = None
+    count: int = 0
+    waited_s: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Adds the scalars among one step's values."""
+        self.tags = [tag for tag, value in values.items() if value.dim() == 0]
+        step = torch.stack([values[tag] for tag in self.tags])
+        self.sums = step if self.sums is None else self.sums + step
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        """Returns the mean of each value; the only wait for the device."""
+        assert self.sums is not None
+        return dict(zip(self.tags, (self.sums / self.count).tolist(), strict=True))

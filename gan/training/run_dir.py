@@ -1,0 +1,98 @@
+"""Owns a run's folder: its number, its lock, and the files that say what the run is."""
+
+import json
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gan.config import Config, describe
+
+_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "tensorboard", "pydantic")
+
+
+def next_run_dir(parent: Path, name: str) -> Path:
+    """Makes and returns parent/00000-name, with the first free number."""
+    parent.mkdir(parents=True, exist_ok=True)
+    taken = [int(path.name[:5]) for path in parent.iterdir() if path.name[:5].isdigit()]
+    while True:
+        run_dir = parent / f"{max(taken, default=-1) + 1:05}-{name}"
+        try:
+            run_dir.mkdir()
+            return run_dir
+        except FileExistsError:  # another run was quicker
+            taken.append(int(run_dir.name[:5]))
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keeps every other process out of a run directory.
+
+    Raises ValueError with the other's process id, host and start.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    holder = run_dir / ".lock.json"
+    lock = FileLock(run_dir / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise ValueError(f"{run_dir} is in use by {who}; wait for it, or stop it") from None
+    try:
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {started}")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
+    """Writes config.yaml (resolved) and meta.json (command, versions, commit, `facts`)."""
+    (run_dir / "config.yaml").write_text(describe(cfg))
+    meta = {
+        "command": shlex.join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": socket.gethostname(),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        **facts,
+    }
+    (run_dir / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Returns the commit of this source, with + when files differ from it."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=5
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if not commit or git("ls-files", "--error-unmatch", __file__) is None:
+        return None  # installed elsewhere: the repository around it is not ours
+    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")

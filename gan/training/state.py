@@ -1,0 +1,147 @@
+"""Owns all that a run computes with: networks, average, optimizers, counts; and its file form."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from gan.config import Config, identity
+from gan.nn.discriminator import Discriminator
+from gan.nn.generator import Generator
+from gan.training.checkpoint import FORMAT, BadCheckpoint, check_weights
+from gan.training.distributed import Ranks
+from gan.training.precision import Precision
+
+
+@dataclass
+class TrainState:
+    """A run between two steps."""
+
+    g: Generator
+    d: Discriminator
+    g_ema: AveragedModel
+    g_optim: torch.optim.Adam
+    d_optim: torch.optim.Adam
+    device: torch.device
+    precision: Precision
+    ranks: Ranks = field(default_factory=Ranks)
+    step: int = 0
+    images_seen: int = 0
+    metric: dict[str, Any] = field(default_factory=dict)  # the best evaluation so far
+
+
+def make_state(
+    cfg: Config,
+    num_classes: int,
+    device: torch.device,
+    precision: Precision,
+    ranks: Ranks | None = None,
+) -> TrainState:
+    """Builds a run at step 0; its weights depend on train.seed alone."""
+    classes = num_classes if cfg.model.conditional else 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.train.seed)
+        g = Generator(cfg.model, cfg.data.image_shape, classes)
+        d = Discriminator(cfg.model, cfg.data.image_shape, classes)
+    layout = torch.channels_last if precision.channels_last else torch.contiguous_format
+    g, d = (network.to(device, memory_format=layout) for network in (g, d))  # type: ignore[call-overload]
+    # buffers are copied: averaging them apart from the weights cost a toy run its eval output
+    g_ema = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(0.0), use_buffers=False)
+    g_ema.eval().requires_grad_(False)
+    state = TrainState(
+        g=g,
+        d=d,
+        g_ema=g_ema,
+        g_optim=_adam(g, cfg.train.g_learning_rate, cfg),
+        d_optim=_adam(d, cfg.train.d_learning_rate, cfg),
+        device=device,
+        precision=precision,
+        ranks=ranks or Ranks(),
+    )
+    if precision.compiled:
+        g.compile()
+        if cfg.train.penalty == "none":  # a penalty needs a second backward, which compiling lacks
+            d.compile()
+    return state
+
+
+def to_payload(state: TrainState, cfg: Config, classes: tuple[str, ...], data: str) -> dict:
+    """Returns what a checkpoint holds: a function of the config's identity, the step and the
+    machine's arithmetic, not of the clock."""
+    return {
+        "format": FORMAT,
+        "config": identity(cfg),
+        "image_shape": list(cfg.data.image_shape),
+        "classes": list(classes),
+        "data": data,
+        "step": state.step,
+        "images_seen": state.images_seen,
+        "environment": environment(state),
+        "metric": state.metric,
+        "g": state.g.state_dict(),
+        "d": state.d.state_dict(),
+        "g_ema": state.g_ema.module.state_dict(),
+        "g_ema_updates": int(state.g_ema.n_averaged),
+        "g_optim": state.g_optim.state_dict(),
+        "d_optim": state.d_optim.state_dict(),
+    }
+
+
+def environment(state: TrainState) -> dict[str, Any]:
+    """Returns what decides the last bits of a run besides its config."""
+    return {
+        "torch": str(torch.__version__),
+        "device": state.device.type,
+        "precision": str(state.precision),
+        "world_size": state.ranks.world_size,
+    }
+
+
+def restore(state: TrainState, payload: dict[str, Any]) -> None:
+    """Puts a checkpoint's values into a state; ValueError names what does not match."""
+    for name, module in networks(state).items():
+        check_weights(module, payload[name], name)
+        module.load_state_dict(payload[name])
+    with torch.no_grad():
+        state.g_ema.n_averaged.fill_(payload["g_ema_updates"])
+    for name in ("g_optim", "d_optim"):
+        _load_moments(getattr(state, name), payload[name], name)
+    state.step = payload["step"]
+    state.images_seen = payload["images_seen"]
+    state.metric = dict(payload["metric"])
+
+
+def networks(state: TrainState) -> dict[str, nn.Module]:
+    """Returns the bare networks by their names in a checkpoint."""
+    return {"g": state.g, "d": state.d, "g_ema": state.g_ema.module}
+
+
+def _load_moments(optim: torch.optim.Optimizer, saved: Any, name: str) -> None:
+    try:
+        optim.load_state_dict(saved)
+        for parameter, moments in optim.state.items():
+            for key, tensor in moments.items():
+                if key != "step":
+                    # the fused update walks weights and moments in one memory order
+                    moments[key] = torch.empty_like(parameter).copy_(tensor)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise BadCheckpoint(f"{name}: does not belong to these networks ({error})") from None
+
+
+def all_finite(state: TrainState) -> bool:
+    """Tells whether every weight, buffer and moment is a finite number."""
+    tensors = [t for module in networks(state).values() for t in module.state_dict().values()]
+    for optim in (state.g_optim, state.d_optim):
+        tensors += [t for moments in optim.state.values() for t in moments.values()]
+    floats = [t for t in tensors if t.is_floating_point()]
+    # a sum is finite only if all its terms are; one transfer for all of them
+    return bool(
+        torch.stack([t.double().abs().sum().to(state.device) for t in floats]).isfinite().all()
+    )
+
+
+def _adam(module: nn.Module, learning_rate: float, cfg: Config) -> torch.optim.Adam:
+    betas = (cfg.train.beta1, cfg.train.beta2)
+    return torch.optim.Adam(module.parameters(), learning_rate, betas, fused=True)
