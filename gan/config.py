@@ -6,7 +6,6 @@ A setting that does not change what a run computes (a length, a cadence, a place
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -298,10 +297,8 @@ def _choices(annotation: Any) -> str:
 
 
 def _explain(problem: Any) -> str:
-    # pydantic puts the branch of a union into the location; only our own keys are shown
-    path = [str(part) for part in problem["loc"] if isinstance(part, str)]
-    keys = [part for part in path if re.fullmatch(r"[^\s\[(]+", part) and part not in ("int",)]
-    key = ".".join(keys[:2]) or "config"
+    keys = [str(part) for part in problem["loc"][:2]]  # deeper parts are pydantic's, not ours
+    key = ".".join(keys)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r:.120}{_suggestion(keys)}"
     message = problem["msg"].removeprefix("Value error, ")

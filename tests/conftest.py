@@ -1,0 +1,52 @@
+"""Shared fixtures: a tiny run on synthetic images that takes about a second."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan.config import Config, parse_config
+from gan.training.loop import train
+
+TINY = {
+    "data": {"source": "synthetic", "image_size": 16, "channels": 3},
+    "model": {"g_width": 4, "d_width": 4, "z_dim": 8},
+    "train": {
+        "batch_size": 8,
+        "num_steps": 4,
+        "log_every_steps": 2,
+        "sample_every_steps": 2,
+        "checkpoint_every_steps": 2,
+    },
+}
+
+
+def tiny_config(root: Path, **sections: dict) -> Config:
+    """Returns the tiny config with some settings changed, its packs under `root`."""
+    values = {name: {**inner, **sections.get(name, {})} for name, inner in TINY.items()}
+    values["data"]["root"] = str(root)
+    values["hardware"] = sections.get("hardware", {})
+    return parse_config(values, origin="tiny")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real data sets; skips where there is none."""
+    root = os.environ.get("GAN_DATA")
+    if not root:
+        pytest.skip("GAN_DATA is not set: the real data sets are not at hand")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run; tests only read it."""
+    root = tmp_path_factory.mktemp("tiny")
+    train(tiny_config(root), root / "run", "cpu")
+    return root / "run"
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(2)

@@ -1,0 +1,206 @@
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gan.training.checkpoint import (
+    FORMAT,
+    KEYS,
+    BadCheckpoint,
+    DiskFull,
+    checkpoint_path,
+    load_checkpoint,
+    newest_checkpoints,
+    newest_good,
+    prune_checkpoints,
+    save_checkpoint,
+)
+
+
+def payload(step: int = 0) -> dict:
+    values: dict = dict.fromkeys(KEYS, 0)
+    return {**values, "format": FORMAT, "step": step, "g": {"w": torch.arange(2000.0)}}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "step_00000001.pt"
+    save_checkpoint(path, payload(1))
+    return path
+
+
+def test_what_was_saved_is_loaded(saved: Path) -> None:
+    loaded = load_checkpoint(saved)
+    assert loaded["step"] == 1
+    assert torch.equal(loaded["g"]["w"], torch.arange(2000.0))
+
+
+def test_equal_payloads_give_equal_bytes_after_a_round_trip(saved: Path) -> None:
+    again = saved.with_name("again.pt")
+    save_checkpoint(again, load_checkpoint(saved))
+    assert saved.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999])
+def test_a_truncated_file_is_refused_by_name(saved: Path, share: float) -> None:
+    data = saved.read_bytes()
+    saved.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(BadCheckpoint, match=str(saved)):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>quota</html>", b"\0" * 5000, b"PK\x03\x04junk"])
+def test_a_foreign_file_is_refused_without_advice_to_load_it_anyway(
+    saved: Path, content: bytes
+) -> None:
+    saved.write_bytes(content)
+    with pytest.raises(BadCheckpoint, match=str(saved)) as caught:
+        load_checkpoint(saved)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_directory_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing.pt"):
+        with pytest.raises(BadCheckpoint, match=str(path)):
+            load_checkpoint(path)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_a_flipped_bit_is_refused_or_harmless(tmp_path_factory, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("flip") / "a.pt"
+    save_checkpoint(path, payload(1))
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    try:
+        loaded = load_checkpoint(path)
+    except BadCheckpoint:
+        return
+    assert loaded["step"] == 1 and torch.equal(loaded["g"]["w"], torch.arange(2000.0))
+
+
+class _Exploit:
+    def __init__(self, call: object, argument: str) -> None:
+        self.call, self.argument = call, argument
+
+    def __reduce__(self) -> tuple:
+        return self.call, (self.argument,)
+
+
+@pytest.mark.parametrize(
+    ("call", "template"),
+    [
+        (os.system, "touch {}"),
+        (eval, "open({!r}, 'w')"),
+        (exec, "open({!r}, 'w')"),
+        (subprocess.getoutput, "touch {}"),
+    ],
+)
+def test_a_malicious_checkpoint_runs_nothing(tmp_path: Path, call: object, template: str) -> None:
+    marker, path = tmp_path / "pwned", tmp_path / "evil.pt"
+    torch.save({"format": FORMAT, "g": _Exploit(call, template.format(str(marker)))}, path)
+    with pytest.raises(BadCheckpoint) as caught:
+        load_checkpoint(path)
+    assert not marker.exists()
+    assert "weights_only" not in str(caught.value)
+    pickle.loads(pickle.dumps(_Exploit(call, template.format(str(marker)))))
+    assert marker.exists()  # the exploit works where it is let in
+
+
+def test_a_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.infolist():
+            new.writestr(member.filename, old.read(member))
+    with pytest.raises(BadCheckpoint, match="compression"):
+        load_checkpoint(bomb)
+
+
+def test_another_version_and_missing_keys_are_named(saved: Path) -> None:
+    save_checkpoint(saved, {**payload(), "format": 99})
+    with pytest.raises(BadCheckpoint, match="format 99"):
+        load_checkpoint(saved)
+    short = payload()
+    del short["d_optim"]
+    save_checkpoint(saved, {**short, "extra": 1})
+    with pytest.raises(
+        BadCheckpoint, match=r"missing keys \['d_optim'\], unknown keys \['extra'\]"
+    ):
+        load_checkpoint(saved)
+
+
+def test_a_full_disk_keeps_the_old_file_and_says_how_much_was_needed(saved: Path) -> None:
+    before = saved.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(DiskFull, match=r"no room for a checkpoint of [\d,]+ bytes"):
+            save_checkpoint(saved, payload(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+_SAVE_FOREVER = """
+import sys
+from pathlib import Path
+import torch
+from gan.training.checkpoint import KEYS, FORMAT, save_checkpoint
+for step in range(10**6):
+    values = {**dict.fromkeys(KEYS, 0), "format": FORMAT, "g": torch.full((2_000_000,), step)}
+    save_checkpoint(Path(sys.argv[1]), values)
+    print(step, flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_good_file(tmp_path: Path) -> None:
+    path = tmp_path / "step_00000001.pt"
+    for delay_ms in (3, 11, 23):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", _SAVE_FOREVER, str(path)], stdout=subprocess.PIPE
+        )
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        try:
+            writer.wait(delay_ms / 1000)
+        except subprocess.TimeoutExpired:
+            writer.kill()
+        writer.wait()
+        loaded = load_checkpoint(path)["g"]
+        assert (loaded == loaded[0]).all()
+
+
+def test_the_newest_good_checkpoint_is_found_and_bad_ones_are_told(tmp_path: Path) -> None:
+    for step in (9, 10, 11):
+        save_checkpoint(checkpoint_path(tmp_path, step), payload(step))
+    newest = checkpoint_path(tmp_path, 11)
+    newest.write_bytes(newest.read_bytes()[:100])
+    found = list(newest_good(tmp_path))
+    assert [path.name for path, _ in found] == ["step_00000011.pt", "step_00000010.pt"]
+    assert isinstance(found[0][1], BadCheckpoint)
+    assert found[1][1]["step"] == 10
+
+
+def test_pruning_keeps_the_newest_and_removes_unfinished_files(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        checkpoint_path(tmp_path, step).write_bytes(b"x")
+    (tmp_path / ".step_00000005.pt.part").write_bytes(b"x")
+    (tmp_path / "best.pt").write_bytes(b"x")
+    prune_checkpoints(tmp_path, 2)
+    assert [p.name for p in newest_checkpoints(tmp_path)] == [
+        "step_00000004.pt",
+        "step_00000003.pt",
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir())[0] == "best.pt"
+    assert len(list(tmp_path.iterdir())) == 3

@@ -1,0 +1,189 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gan.config import (
+    Config,
+    ConfigError,
+    describe,
+    identity,
+    load_config,
+    num_levels,
+    parse_config,
+)
+
+CONFIGS = sorted(Path("configs").glob("*.yaml"))
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "levels"),
+    [(28, 28, 2), (32, 32, 3), (48, 48, 3), (64, 64, 4), (80, 80, 4), (96, 96, 4), (128, 128, 5),
+     (256, 256, 6), (512, 512, 7), (16, 16, 2), (64, 48, 3), (48, 64, 3)],
+)  # fmt: skip
+def test_levels_leave_a_base_of_4_to_7(height: int, width: int, levels: int) -> None:
+    assert num_levels(height, width) == levels
+
+
+@pytest.mark.parametrize("side", range(1, 600))
+def test_a_square_is_legal_exactly_when_four_to_seven_doubles_to_it(side: int) -> None:
+    legal = any(side == base << k for base in (4, 5, 6, 7) for k in range(10)) and 16 <= side <= 512
+    if legal:
+        assert side >> num_levels(side, side) in (4, 5, 6, 7)
+    else:
+        with pytest.raises(ValueError, match="nearest legal sizes"):
+            num_levels(side, side)
+
+
+def test_all_errors_come_at_once_with_file_key_value_and_nearest_key(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "data: {source: mnst, image_size: 30}\n"
+        "train: {num_step: 3, beta1: 1.5, seed: no}\nmodle: 1",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 6
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    text = str(caught.value)
+    assert "data.source: input should be 'mnist5k', 'mnist'" in text and "got 'mnst'" in text
+    assert "data.image_size" in text and "28x28, 32x32" in text
+    assert "unknown key 'train.num_step'; did you mean 'num_steps'?" in text
+    assert "train.beta1: input should be less than 1; got 1.5" in text
+    assert "train.seed" in text and "got 'no'" in text
+    assert "unknown key 'modle'; did you mean 'model'?" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: {seed: 1, seed: 2}", "stands twice"),
+        ("train: &a {seed: 1}\nmodel: *a", "no aliases"),
+        ("train: [1", "not valid YAML"),
+        ("- 1", "must hold sections"),
+        ("train: 3", "train"),
+        ("x: !!python/object/apply:os.system [echo]", "not valid YAML"),
+        ("train: {seed: .inf}", "train.seed"),
+        ("train: {seed: " + "9" * 40 + "}", "over 30 digits"),
+        ("a: " + "[" * 2000 + "]" * 2000, "not valid YAML"),
+        ("#" * (1 << 20) + "#", "larger than 1 MiB"),
+    ],
+)
+def test_strange_yaml_is_a_short_error(tmp_path: Path, text: str, expected: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_numbers_read_as_people_write_them(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "train: {g_learning_rate: 2e-4, seed: 010}\ndata: {image_size: [64, 48]}"
+    )
+    cfg = load_config(path)
+    assert cfg.train.g_learning_rate == 0.0002
+    assert cfg.train.seed == 10
+    assert cfg.data.image_shape == (1, 64, 48)
+
+
+def test_overrides_win_and_are_checked_like_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "train: {seed: 1}")
+    cfg = load_config(path, ["train.seed=5", "model.z_dist=uniform", "data.image_size=[64, 48]"])
+    assert (cfg.train.seed, cfg.model.z_dist, cfg.data.image_size) == (5, "uniform", (64, 48))
+    with pytest.raises(ConfigError, match="did you mean 'seed'"):
+        load_config(path, ["train.sed=5"])
+    with pytest.raises(ConfigError, match=r"wants section\.key=value"):
+        load_config(path, ["seed=5"])
+
+
+def test_a_penalty_beside_batchnorm_in_d_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match="BatchNorm in D mixes"):
+        parse_config({"train": {"penalty": "r1"}}, origin="x")
+    parse_config({"train": {"penalty": "r1"}, "model": {"d_norm": "none"}}, origin="x")
+
+
+def test_identity_leaves_out_lengths_cadences_and_places() -> None:
+    kept = identity(Config())
+    assert "root" not in kept["data"]
+    free = {"num_steps", "max_minutes", "log_every_steps", "sample_every_steps",
+            "checkpoint_every_steps", "keep_checkpoints"}  # fmt: skip
+    assert not free & kept["train"].keys()
+    assert {"seed", "batch_size", "g_learning_rate", "init_from"} <= kept["train"].keys()
+    assert parse_config(kept, origin="x") == Config()
+
+
+def test_described_config_reads_back_as_itself(tmp_path: Path) -> None:
+    cfg = parse_config(
+        {"data": {"image_size": [64, 48]}, "train": {"max_minutes": 2.5}}, origin="x"
+    )
+    assert load_config(write(tmp_path, describe(cfg))) == cfg
+
+
+def test_every_field_has_a_meaning() -> None:
+    for section in Config.model_fields.values():
+        for name, field in section.annotation.model_fields.items():
+            assert field.description, name
+
+
+def test_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAN_DATA", "/somewhere")
+    assert Config().data.root == "/somewhere"
+    monkeypatch.delenv("GAN_DATA")
+    assert Config().data.root == "data"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_are_valid_and_say_only_what_differs(path: Path) -> None:
+    import yaml
+
+    cfg = load_config(path)
+    for section, values in yaml.safe_load(path.read_text()).items():
+        for key, value in values.items():
+            default = getattr(getattr(Config(), section), key)
+            if key != "source":  # always said
+                assert value != default, f"{section}.{key} is the default"
+            assert getattr(getattr(cfg, section), key) is not None
+
+
+_scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8),
+    st.sampled_from(["mnist", "train", "data", "64", "1e-3"]),
+)  # fmt: skip
+_keys = st.one_of(
+    st.text(max_size=6),
+    st.sampled_from(["data", "model", "train", "seed", "image_size", "g_width", "penalty"]),
+)
+_trees = st.recursive(
+    _scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_keys, inner, max_size=3)),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(_keys, _trees, max_size=4))
+def test_any_tree_is_a_config_or_a_short_error(tree: dict) -> None:
+    try:
+        parse_config(tree, origin="x")
+    except ConfigError as error:
+        assert len(str(error)) < 4000
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.binary()))
+def test_any_file_is_a_config_or_a_short_error(tmp_path_factory, content: str | bytes) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "config.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
+    try:
+        load_config(path)
+    except ConfigError as error:
+        assert len(str(error)) < 4000

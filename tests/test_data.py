@@ -1,0 +1,307 @@
+"""Sources, packs and batches."""
+
+import gzip
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gan.config import DataConfig
+from gan.data.batches import batch_indices, batches
+from gan.data.idx import read_idx
+from gan.data.pack import PackedImages, pack, peek
+from gan.data.sources import MissingData, open_source
+
+
+def folder_config(root: Path, **changes: object) -> DataConfig:
+    values = {"source": "folder", "root": str(root), "image_size": 16, "channels": 3, **changes}
+    return DataConfig(**values)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Six images of two classes, in colours that tell them apart, beside a text file."""
+    root = tmp_path / "images"
+    for i in range(6):
+        place = root / ("cat" if i < 4 else "dog") / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (40 * i, 0, 0)).save(place)
+    (root / "notes.txt").write_text("hello")
+    return root
+
+
+def zip_of(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+def packed(cfg: DataConfig) -> PackedImages:
+    return pack(open_source(cfg), cfg)
+
+
+def test_a_folder_and_its_zip_give_the_same_images_and_classes(images: Path) -> None:
+    a = packed(folder_config(images))
+    b = packed(folder_config(zip_of(images, images.parent / "images.zip")))
+    assert (a.images == b.images).all()
+    assert a.images[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160, 200]
+    assert a.labels.tolist() == b.labels.tolist() == [0, 0, 0, 0, 1, 1]
+    assert a.classes == b.classes == ("cat", "dog")
+
+
+def test_a_flat_folder_has_no_classes(images: Path) -> None:
+    source = open_source(folder_config(images / "cat"))
+    assert (len(source), source.labels, source.classes) == (4, None, ())
+
+
+def test_a_folder_without_images_says_what_it_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"no images \(looked for .*\.png.*1 other files"):
+        open_source(folder_config(tmp_path))
+
+
+def test_missing_data_names_the_files_to_get(tmp_path: Path) -> None:
+    with pytest.raises(MissingData, match="train-images-idx3-ubyte"):
+        open_source(DataConfig(source="mnist", root=str(tmp_path)))
+    with pytest.raises(MissingData, match=r"img_align_celeba\.zip"):
+        open_source(DataConfig(source="celeba", root=str(tmp_path)))
+    with pytest.raises(MissingData, match="does not exist"):
+        open_source(folder_config(tmp_path / "nowhere"))
+
+
+def test_bad_images_are_all_listed_and_leave_no_pack(images: Path) -> None:
+    (images / "cat" / "empty.png").write_bytes(b"")
+    (images / "cat" / "page.jpg").write_text("<html>")
+    with pytest.raises(ValueError, match="2 of 8 images") as caught:
+        packed(folder_config(images))
+    assert "cat/empty.png: empty" in str(caught.value)
+    assert "cat/page.jpg: not an image" in str(caught.value)
+    assert not [path for path in (images / "packed").iterdir() if path.is_dir()]
+
+
+def test_bad_images_can_be_skipped_and_are_written_down(images: Path) -> None:
+    (images / "cat" / "2x.png").write_bytes(b"")
+    found = packed(folder_config(images, on_bad_image="skip"))
+    assert found.images[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160, 200]
+    assert found.labels.tolist() == [0, 0, 0, 0, 1, 1]
+    meta = json.loads((found.folder / "pack.json").read_text())
+    assert meta["left_out"] == {"cat/2x.png": "empty"}
+
+
+def test_a_pack_is_made_once_and_again_when_a_file_changes(images: Path) -> None:
+    cfg = folder_config(images)
+    first = packed(cfg)
+    made = (first.folder / "images.npy").stat().st_mtime_ns
+    assert (packed(cfg).folder / "images.npy").stat().st_mtime_ns == made
+    Image.new("RGB", (20, 20), (7, 7, 7)).save(images / "cat" / "0.png")
+    os.utime(images / "cat" / "0.png", ns=(1, 1))
+    second = packed(cfg)
+    assert second.folder != first.folder
+    assert second.images[0, 0, 0, 0] == 7
+
+
+def test_a_damaged_pack_is_an_error_that_names_it(images: Path) -> None:
+    found = packed(folder_config(images))
+    with open(found.folder / "images.npy", "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x55")
+    with pytest.raises(ValueError, match=r"images\.npy is damaged; delete"):
+        packed(folder_config(images))
+
+
+def test_a_read_only_root_packs_into_the_cache(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a file where the folder should be stops root too, whom permissions do not
+    (images / "packed").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert packed(folder_config(images)).folder.is_relative_to(tmp_path / "cache")
+
+
+def test_peek_reads_a_few_images_and_writes_nothing(images: Path) -> None:
+    cfg = folder_config(images)
+    few = peek(open_source(cfg), cfg, 3)
+    assert few.shape == (3, 3, 16, 16)
+    assert not (images / "packed").exists()
+
+
+_PACK = """
+import sys
+from gan.config import DataConfig
+from gan.data.pack import pack
+from gan.data.sources import open_source
+if __name__ == "__main__":
+    cfg = DataConfig(source="folder", root=sys.argv[1], image_size=64, channels=3)
+    print(pack(open_source(cfg), cfg).checksum)
+"""
+
+
+def test_a_killed_packer_leaves_nothing_that_counts_and_two_share_one_pack(tmp_path: Path) -> None:
+    root = tmp_path / "many"
+    root.mkdir()
+    noise = np.random.default_rng(0)
+    Image.fromarray(noise.integers(0, 256, (500, 500, 3), np.uint8)).save(root / "0.png")
+    for i in range(1, 600):
+        shutil.copy(root / "0.png", root / f"{i}.png")
+    script = tmp_path / "packer.py"
+    script.write_text(_PACK)
+    command = [sys.executable, str(script), str(root)]
+    killed = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while not list(root.glob("packed/*.part*/images.npy")):
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not list(root.glob("packed/*/pack.json"))
+    two = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sums = {process.communicate(timeout=120)[0] for process in two}
+    assert [process.returncode for process in two] == [0, 0]
+    assert len(sums) == 1
+    assert len(list(root.glob("packed/*/pack.json"))) == 1
+    assert not list(root.glob("packed/*.part*"))
+
+
+def _die(index: int) -> Image.Image:
+    if index == 3 and multiprocessing.parent_process() is not None:
+        os._exit(1)  # as a decoder with a fault does
+    return Image.new("RGB", (16, 16), (index, 0, 0))
+
+
+def test_a_decoder_that_crashes_is_a_bad_image_with_a_name(images: Path) -> None:
+    import dataclasses
+
+    cfg = folder_config(images, on_bad_image="skip")
+    source = dataclasses.replace(open_source(cfg), read=_die)
+    found = pack(source, cfg)
+    assert found.images[:, 0, 0, 0].tolist() == [0, 1, 2, 4, 5]
+    meta = json.loads((found.folder / "pack.json").read_text())
+    assert meta["left_out"] == {"cat/3.png": "its decoder crashed"}
+
+
+def idx(array: np.ndarray) -> bytes:
+    return (
+        b"\0\0\x08"
+        + bytes([array.ndim])
+        + struct.pack(f">{array.ndim}I", *array.shape)
+        + bytes(array.tobytes())
+    )
+
+
+def test_idx_reads_plain_and_gzipped(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    (tmp_path / "plain").write_bytes(idx(array))
+    with gzip.open(tmp_path / "packed.gz", "wb") as file:
+        file.write(idx(array))
+    assert (read_idx(tmp_path / "plain")[0] == array).all()
+    assert (read_idx(tmp_path / "packed")[0] == array).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=64), st.integers(0, 40))
+def test_any_idx_file_is_an_array_or_an_error_that_names_it(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes, cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("idx") / "file"
+    whole = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
+    for content in (noise, whole[:cut], b"\0\0\x08" + noise, whole[:8] + noise):
+        path.write_bytes(content)
+        try:
+            read_idx(path)
+        except ValueError as error:
+            assert str(path) in str(error) and len(str(error)) < 400
+
+
+def test_a_flipped_byte_in_mnist_is_noticed(real_data: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        shutil.copy(real_data / "MNIST" / "raw" / name, raw)
+        (raw / name).chmod(0o644)
+    with open(raw / "train-labels-idx1-ubyte", "r+b") as file:
+        file.seek(5000)
+        file.write(b"\x0b")
+    with pytest.raises(ValueError, match="train-labels-idx1-ubyte: md5"):
+        open_source(DataConfig(source="mnist", root=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "held_out", "classes"),
+    [
+        ("mnist", 60_000, 10_000, 10),
+        ("fashion_mnist", 60_000, 10_000, 10),
+        ("cifar10", 50_000, 10_000, 10),
+        ("stacked_mnist", 128_000, 10_000, 1000),
+    ],
+)
+def test_real_sources(real_data: Path, name: str, count: int, held_out: int, classes: int) -> None:
+    cfg = DataConfig(source=name, root=str(real_data), image_size=32, channels=3)
+    for split, expected in (("train", count), ("test", held_out)):
+        source = open_source(cfg, split)
+        assert len(source) == expected == len(source.labels)
+        assert len(source.classes) == classes == source.labels.max() + 1
+        assert peek(source, cfg, 2).shape == (2, 3, 32, 32)
+
+
+def test_celeba_holds_out_its_test_partition(real_data: Path) -> None:
+    cfg = DataConfig(source="celeba", root=str(real_data), image_size=64, channels=3)
+    train, test = open_source(cfg), open_source(cfg, "test")
+    assert not set(train.names) & set(test.names)
+    assert len(train) > 8 * len(test) > 0
+    assert peek(test, cfg, 1).shape == (1, 3, 64, 64)
+
+
+def test_mnist5k_needs_no_download(tmp_path: Path) -> None:
+    source = open_source(DataConfig(source="mnist5k", root=str(tmp_path / "nowhere")))
+    assert np.bincount(source.labels).tolist() == [500] * 10
+
+
+def test_an_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:
+    steps = [batch_indices(100, 25, seed=1, step=step) for step in range(8)]
+    first, second = np.concatenate(steps[:4]), np.concatenate(steps[4:])
+    assert sorted(first) == sorted(second) == list(range(100))
+    assert (first != second).any()
+
+
+def test_a_batch_may_lie_across_epochs() -> None:
+    drawn = np.concatenate([batch_indices(10, 7, seed=0, step=step) for step in range(10)])
+    assert np.bincount(drawn, minlength=10).tolist() == [7] * 10
+
+
+def test_batches_are_a_function_of_seed_and_step(images: Path) -> None:
+    found = packed(folder_config(images))
+    stream = batches(found, 4, seed=3, flip=True)
+    drawn = [next(stream) for _ in range(6)]
+    again = next(batches(found, 4, seed=3, start_step=5, flip=True))
+    assert (drawn[5][0] == again[0]).all() and (drawn[5][1] == again[1]).all()
+    other = next(batches(found, 4, seed=4, start_step=5, flip=True))
+    assert (other[0] != again[0]).any()
+
+
+def test_the_slices_of_the_ranks_make_the_global_batch(images: Path) -> None:
+    found = packed(folder_config(images))
+    whole = next(batches(found, 6, seed=0, flip=True))[0]
+    parts = [next(batches(found, 6, seed=0, rank=r, world_size=3, flip=True))[0] for r in range(3)]
+    assert (np.concatenate(parts) == whole.numpy()).all()
+
+
+def test_flips_mirror_about_half_the_images(tmp_path: Path) -> None:
+    sides = np.zeros((400, 1, 2, 2), np.uint8)
+    sides[..., 1] = 255
+    found = PackedImages(sides, None, (), "", tmp_path)
+    images, _ = next(batches(found, 400, seed=0, flip=True))
+    assert 150 < (images[:, 0, 0, 0] == 255).sum() < 250

@@ -1,0 +1,128 @@
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gan.data.decode import BadImage, decode, fit_image, read_zip_member
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        crc = zlib.crc32(kind + body)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0"))
+
+
+def test_16_bit_grey_is_scaled_not_clipped() -> None:
+    values = np.array([[0, 257 * 128], [257 * 64, 65535]], dtype=np.uint16)
+    image = decode(encode(Image.fromarray(values)))
+    assert np.asarray(image).tolist() == [[0, 128], [64, 255]]
+
+
+def test_transparency_lies_over_white() -> None:
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    assert np.asarray(decode(encode(image))).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+
+def test_exif_rotation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    image = decode(encode(Image.new("RGB", (30, 20)), "JPEG", exif=exif))
+    assert image.size == (20, 30)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_mode_becomes_grey_or_rgb(mode: str, channels: int) -> None:
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    grey = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))
+    image = Image.fromarray(grey).convert("RGB" if mode == "CMYK" else "L").convert(mode)
+    pixels = fit_image(decode(encode(image, kind)), (channels, 32, 32), "crop")
+    assert pixels.shape == (channels, 32, 32)
+    assert pixels[:, :, -8:].mean() > pixels[:, :, :8].mean() + 100  # dark left, bright right
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<!doctype html><html>quota exceeded</html>", "not an image"),
+        (encode(Image.effect_noise((64, 64), 50), "JPEG")[:900], "truncated"),
+        (png_header(10_000, 10_000), "over 64,000,000 pixels"),
+        (png_header(30_000, 30_000), "pixels"),
+        (encode(Image.effect_noise((64, 64), 50))[:-400] + b"x" * 400, ""),
+    ],
+)
+def test_bad_images_say_why(data: bytes, reason: str) -> None:
+    with pytest.raises(BadImage, match=reason):
+        decode(data)
+
+
+def test_a_flipped_bit_in_a_png_is_noticed() -> None:
+    data = bytearray(encode(Image.effect_noise((32, 32), 50)))
+    data[len(data) // 2] ^= 1
+    with pytest.raises(BadImage):
+        decode(bytes(data))
+
+
+def test_pad_keeps_every_pixel_and_refuses_what_is_larger() -> None:
+    digit = np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)
+    padded = fit_image(Image.fromarray(digit), (1, 32, 32), "pad")
+    assert (padded[0, 2:30, 2:30] == digit).all()
+    assert padded.sum() == digit.sum()
+    with pytest.raises(BadImage, match="does not fit"):
+        fit_image(Image.new("L", (40, 20)), (1, 32, 32), "pad")
+
+
+def test_crop_takes_the_centre_and_squash_everything() -> None:
+    image = Image.new("L", (300, 100), 0)
+    image.paste(255, (100, 0, 200, 100))  # white middle third
+    assert fit_image(image, (1, 64, 64), "crop").min() > 200
+    squashed = fit_image(image, (1, 64, 64), "squash")[0]
+    assert squashed[:, 32].min() == 255 and squashed[:, 5].max() == 0
+
+
+def test_1x1_image_fills_the_square() -> None:
+    assert (fit_image(Image.new("RGB", (1, 1), (9, 8, 7)), (3, 16, 16), "crop")[0] == 9).all()
+
+
+def test_a_zip_member_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", b"\0" * (64 << 20))
+    with pytest.raises(BadImage, match="claims 67,108,864 bytes"):
+        read_zip_member(str(path), ["bomb.png"], 0)
+
+
+_png = encode(Image.effect_noise((16, 16), 50))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, len(_png) - 1), st.integers(0, 255), st.integers(0, len(_png)))
+@example(0, 0, 0)
+def test_any_damage_is_an_image_or_a_short_reason(place: int, value: int, length: int) -> None:
+    data = bytearray(_png)
+    data[place] = value
+    for candidate in (bytes(data), bytes(data[:length]), bytes(data[place:])):
+        try:
+            assert decode(candidate).mode in ("L", "RGB")
+        except BadImage as error:
+            assert 0 < len(str(error)) <= 200

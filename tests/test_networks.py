@@ -1,0 +1,140 @@
+"""Generator and discriminator: sizes, parameter counts, initial weights, classes."""
+
+import pytest
+import torch
+
+from gan.config import ModelConfig, num_levels
+from gan.nn.discriminator import Discriminator
+from gan.nn.generator import Generator
+
+LEGAL_SIDES = [base << k for base in (4, 5, 6, 7) for k in range(2, 8) if base << k <= 512]
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "g_count", "d_count"),
+    [
+        # the numbers that the well-known DCGAN example of width 64 has at 64x64 RGB
+        ({}, (3, 64, 64), 3_576_704, 2_765_568),
+        # by hand, the paper's 1024 channels at 4x4 and 5x5 kernels
+        ({"g_width": 128, "d_width": 128, "kernel": 5}, (3, 64, 64), 18_855_040, 17_232_768),
+        # by hand, 28x28: 100*128*49 + 2*128 + 128*64*16 + 2*64 + 64*16 and
+        # 16*64 + 64*128*16 + 2*128 + 128*49
+        ({}, (1, 28, 28), 759_680, 138_624),
+        # by hand, as above with 2 classes: + 2*100 + 100*128*49 and + 2*128
+        ({"conditional": True}, (1, 28, 28), 1_387_080, 138_880),
+    ],
+)
+def test_parameter_counts(model: dict, shape: tuple, g_count: int, d_count: int) -> None:
+    cfg = ModelConfig(**model)
+    classes = 2 if cfg.conditional else 0
+    assert count(Generator(cfg, shape, classes)) == g_count
+    assert count(Discriminator(cfg, shape, classes)) == d_count
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel", "reference"])
+@pytest.mark.parametrize("kernel", [4, 5])
+@pytest.mark.parametrize("size", [(16, 16), (28, 28), (64, 48), (48, 80)])
+def test_generator_gives_what_discriminator_takes(upsample: str, kernel: int, size: tuple) -> None:
+    cfg = ModelConfig(upsample=upsample, kernel=kernel, g_width=2, d_width=2, z_dim=3)
+    images = Generator(cfg, (3, *size))(torch.randn(2, 3))
+    assert images.shape == (2, 3, *size)
+    assert images.abs().max() <= 1
+    assert Discriminator(cfg, (3, *size))(images).shape == (2,)
+
+
+@pytest.mark.parametrize("side", LEGAL_SIDES)
+@pytest.mark.parametrize("stretch", [1, 2])
+def test_shapes_agree_at_every_legal_size(side: int, stretch: int) -> None:
+    cfg = ModelConfig(g_width=4, d_width=4)
+    shape = (1, side, min(side * stretch, 512))
+    with torch.device("meta"):  # no memory, the shapes alone
+        images = Generator(cfg, shape).eval()(torch.zeros(2, 100))
+        assert images.shape == (2, *shape)
+        assert Discriminator(cfg, shape).eval()(images).shape == (2,)
+    assert side >> num_levels(*shape[1:]) in (4, 5, 6, 7)
+
+
+def test_initial_weights_are_the_papers_distributions() -> None:
+    torch.manual_seed(0)
+    cfg = ModelConfig()
+    for network in (Generator(cfg, (3, 64, 64)), Discriminator(cfg, (3, 64, 64))):
+        convolutions = [p.flatten() for p in network.parameters() if p.dim() == 4]
+        gains = torch.cat(
+            [m.weight for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        )
+        offsets = torch.cat(
+            [m.bias for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        )
+        weights = torch.cat(convolutions)
+        assert abs(weights.mean()) < 1e-4
+        assert abs(weights.std() - 0.02) < 1e-4
+        assert abs((weights.abs() < 0.02).float().mean() - 0.6827) < 2e-3  # normal, not uniform
+        assert abs(gains.mean() - 1) < 3e-3
+        assert abs(gains.std() - 0.02) < 2e-3
+        assert (offsets == 0).all()
+
+
+def test_first_images_of_subpixel_upsampling_have_no_checkerboard() -> None:
+    torch.manual_seed(0)
+    g = Generator(ModelConfig(upsample="subpixel"), (3, 32, 32))
+    images = g(torch.randn(4, 100))
+    blocks = images.unfold(2, 2, 2).unfold(3, 2, 2)  # 2x2 blocks of equal pixels
+    assert (blocks - blocks[..., :1, :1]).abs().max() < 1e-6
+
+
+def test_reference_generator_gives_the_images_of_the_library_one() -> None:
+    torch.manual_seed(0)
+    g = Generator(ModelConfig(), (3, 64, 64))
+    reference = Generator(ModelConfig(upsample="reference"), (3, 64, 64))
+    reference.load_state_dict(g.state_dict())
+    z = torch.randn(4, 100)
+    torch.testing.assert_close(reference(z), g(z), rtol=0, atol=1e-5)
+
+
+def test_one_latent_alone_gives_its_image_of_a_batch_in_eval_mode() -> None:
+    torch.manual_seed(0)
+    g = Generator(ModelConfig(), (1, 28, 28))
+    z = torch.randn(8, 100)
+    g(z)  # gives BatchNorm statistics
+    g.eval()
+    torch.testing.assert_close(g(z[3:4]), g(z)[3:4], rtol=0, atol=1e-6)
+
+
+def test_a_class_changes_image_and_logit() -> None:
+    torch.manual_seed(0)
+    cfg = ModelConfig(conditional=True, g_width=8, d_width=8)
+    g, d = Generator(cfg, (1, 28, 28), 10).eval(), Discriminator(cfg, (1, 28, 28), 10).eval()
+    z = torch.randn(1, 100).expand(2, 100)
+    labels = torch.tensor([3, 7])
+    images = g(z, labels)
+    assert (images[0] - images[1]).abs().max() > 1e-3
+    logits = d(images[:1].expand(2, -1, -1, -1), labels)
+    assert abs(logits[0] - logits[1]) > 1e-6
+
+
+def test_pac_joins_neighbours() -> None:
+    torch.manual_seed(0)
+    d = Discriminator(ModelConfig(pac=2, d_width=4, d_norm="none"), (1, 28, 28))
+    images = torch.randn(6, 1, 28, 28)
+    logits = d(images)
+    assert logits.shape == (3,)
+    changed = images.clone()
+    changed[3] += 1
+    differs = (d(changed) - logits).abs() > 1e-6
+    assert differs.tolist() == [False, True, False]
+
+
+def test_spectral_norm_bounds_every_layer_by_one() -> None:
+    torch.manual_seed(0)
+    d = Discriminator(ModelConfig(d_norm="spectral", d_width=8), (1, 28, 28))
+    for _ in range(30):  # power iterations
+        d(torch.randn(2, 1, 28, 28))
+    for module in d.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            largest = torch.linalg.matrix_norm(module.weight.detach().flatten(1), ord=2)
+            assert abs(largest - 1) < 0.02
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in d.modules())

@@ -1,0 +1,221 @@
+import copy
+
+import pytest
+import torch
+
+from gan.config import Config
+from gan.latents import rng
+from gan.nn.augment import diffaugment
+from gan.training.precision import Precision
+from gan.training.state import TrainState, all_finite, make_state
+from gan.training.steps import d_step, ema_decay, frozen, g_step, one_step
+from tests.conftest import tiny_config
+
+FP32 = Precision(torch.float32, channels_last=False, compiled=False, threads=2)
+BF16 = Precision(torch.bfloat16, channels_last=True, compiled=False, threads=2)
+CPU = torch.device("cpu")
+
+
+def state_of(cfg: Config, precision: Precision = FP32) -> TrainState:
+    return make_state(cfg, 10, CPU, precision)
+
+
+def images(num: int = 8, size: int = 16) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (num, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def weights(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def changed(before: list[torch.Tensor], module: torch.nn.Module) -> list[bool]:
+    return [not torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True)]
+
+
+def test_a_d_step_moves_d_alone_and_a_g_step_g_alone(tmp_path) -> None:
+    cfg = tiny_config(tmp_path)
+    state = state_of(cfg)
+    g, d = weights(state.g), weights(state.d)
+    real = torch.rand(8, 3, 16, 16) * 2 - 1
+    fake = state.g(torch.randn(8, 8))
+    d_step(state, cfg, real, fake, None)
+    assert all(changed(d, state.d)) and not any(changed(g, state.g))
+    d = weights(state.d)
+    g_step(state, cfg, real, fake, None)
+    assert all(changed(g, state.g)) and not any(changed(d, state.d))
+    assert all(p.requires_grad for p in state.d.parameters())
+
+
+def test_d_learns_to_tell_and_g_to_fool(tmp_path) -> None:
+    cfg = tiny_config(tmp_path, train={"g_learning_rate": 0.01, "d_learning_rate": 0.01})
+    state = state_of(cfg)
+    real = torch.ones(8, 3, 16, 16)
+    for _ in range(20):
+        values = d_step(state, cfg, real, -real, None)
+    assert values["d/real"] > 0.8 and values["d/fake"] < 0.2
+    for _ in range(20):
+        after = g_step(state, cfg, real, state.g(torch.randn(8, 8)), None)
+    assert after["d/fake_after"] > 0.5
+
+
+def test_a_step_is_the_classic_one_in_fp32(tmp_path) -> None:
+    """The same update as written out with cross-entropy and two backward passes."""
+    cfg = tiny_config(tmp_path)
+    ours, classic = state_of(cfg), state_of(cfg)
+    batch, bce = images(), torch.nn.BCEWithLogitsLoss()
+    values = one_step(ours, cfg, batch, None)
+    real = batch.float() / 127.5 - 1
+    from gan.latents import draw_latents
+
+    fake = classic.g(draw_latents(8, 8, "normal", seed=0, step=0, purpose="train"))
+    bce(classic.d(real), torch.ones(8)).backward()
+    bce(classic.d(fake.detach()), torch.zeros(8)).backward()
+    classic.d_optim.step()
+    loss = bce(classic.d(fake), torch.ones(8))
+    loss.backward()
+    classic.g_optim.step()
+    torch.testing.assert_close(values["loss/g"], loss.detach(), rtol=1e-5, atol=1e-6)
+    for a, b in ((ours.g, classic.g), (ours.d, classic.d)):
+        for (name, p), q in zip(a.named_parameters(), b.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=0, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize("size", [28, 64])
+def test_the_fast_precision_follows_fp32_from_identical_states(tmp_path, size: int) -> None:
+    """Losses within 2 %, gradients within an angle of cosine 0.98, at each of three steps."""
+    model = {"g_width": 16, "d_width": 16}
+    cfg = tiny_config(tmp_path, data={"image_size": size}, model=model)
+    exact = state_of(cfg)
+    for step in range(3):
+        real = images(8, size).float() / 127.5 - 1
+        z = torch.randn(8, 8, generator=torch.Generator().manual_seed(step))
+        fast = make_state(cfg, 10, CPU, BF16)
+        for state in (fast, exact):
+            state.g.load_state_dict(exact.g.state_dict())
+            state.d.load_state_dict(exact.d.state_dict())
+        fakes = [state.g(z) for state in (exact, fast)]
+        for do, name, tag in ((d_step, "d", "loss/d"), (g_step, "g", "loss/g")):
+            fast.d.load_state_dict(exact.d.state_dict())
+            a, b = do(exact, cfg, real, fakes[0], None), do(fast, cfg, real, fakes[1], None)
+            assert abs(a[tag] - b[tag]) < 0.02 * max(1, a[tag]), (step, tag)
+            u, v = (gradients(getattr(state, name)) for state in (exact, fast))
+            assert torch.nn.functional.cosine_similarity(u, v, dim=0) > 0.98, (step, tag)
+
+
+def gradients(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "hinge", "relativistic"])
+@pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
+@pytest.mark.parametrize("pac", [1, 2])
+def test_every_recipe_steps(tmp_path, loss: str, norm: str, pac: int) -> None:
+    for penalty in ["none"] if norm == "batch" else ["none", "r1", "r1_r2"]:
+        cfg = tiny_config(
+            tmp_path,
+            model={"d_norm": norm, "pac": pac, "conditional": True},
+            train={"loss": loss, "penalty": penalty, "augment": "diffaugment"},
+        )
+        for precision in (FP32, BF16):
+            state = state_of(cfg, precision)
+            values = one_step(state, cfg, images(), torch.arange(8))
+            assert values["loss/d"].isfinite() and values["loss/g"].isfinite()
+            assert all_finite(state)
+            assert ("loss/penalty" in values) == (penalty != "none")
+
+
+def test_a_penalty_pulls_the_slope_of_d_down(tmp_path) -> None:
+    slopes = []
+    for penalty in ("none", "r1"):
+        cfg = tiny_config(
+            tmp_path,
+            model={"d_norm": "none"},
+            train={"penalty": penalty, "penalty_gamma": 10.0, "d_learning_rate": 0.01},
+        )
+        state = state_of(cfg)
+        real = torch.ones(8, 3, 16, 16)
+        for _ in range(20):
+            d_step(state, cfg, real, -real, None)
+        real.requires_grad_()
+        (slope,) = torch.autograd.grad(state.d(real).sum(), real)
+        slopes.append(float(slope.norm()))
+    assert slopes[1] < slopes[0] / 2
+
+
+def test_the_average_lags_by_its_halflife_and_carries_the_buffers(tmp_path) -> None:
+    cfg = tiny_config(tmp_path, train={"ema_halflife_images": 80.0, "ema_warmup": 1e9})
+    state = state_of(cfg)
+    expected = None
+    for step in range(4):
+        one_step(state, cfg, images(), None)
+        now = next(state.g.parameters()).detach()
+        decay = 0.0 if step == 0 else 0.5 ** (8 / 80)
+        expected = now.clone() if expected is None else decay * expected + (1 - decay) * now
+    averaged = next(state.g_ema.module.parameters())
+    torch.testing.assert_close(averaged, expected, rtol=0, atol=1e-6)
+    for ours, raw in zip(state.g_ema.module.buffers(), state.g.buffers(), strict=True):
+        assert torch.equal(ours, raw)
+
+
+def test_the_average_starts_short(tmp_path) -> None:
+    train = tiny_config(
+        tmp_path, train={"ema_halflife_images": 1000.0, "ema_warmup": 0.1, "batch_size": 10}
+    ).train
+    assert ema_decay(train, 0) == 0
+    assert abs(ema_decay(train, 100) - 0.5) < 1e-9  # half-life 10 images
+    assert abs(ema_decay(train, 10**9) - 0.5**0.01) < 1e-9
+
+
+def test_learning_rates_halve_with_the_images(tmp_path) -> None:
+    cfg = tiny_config(tmp_path, train={"learning_rate_halflife_images": 16})
+    state = state_of(cfg)
+    rates = []
+    for _ in range(3):
+        one_step(state, cfg, images(), None)
+        rates.append(state.g_optim.param_groups[0]["lr"])
+    assert rates == pytest.approx([2e-4, 2e-4 * 0.5**0.5, 1e-4])
+
+
+def test_frozen_puts_the_gradients_back_after_an_error() -> None:
+    module = torch.nn.Linear(1, 1)
+    with pytest.raises(RuntimeError), frozen(module):
+        assert not module.weight.requires_grad
+        raise RuntimeError
+    assert module.weight.requires_grad
+
+
+def test_non_finite_numbers_anywhere_are_seen(tmp_path) -> None:
+    cfg = tiny_config(tmp_path)
+    clean = state_of(cfg)
+    one_step(clean, cfg, images(), None)
+    assert all_finite(clean)
+    for spoil in (
+        lambda s: next(s.d.parameters()).data.view(-1)[0].fill_(float("nan")),
+        lambda s: next(s.g_ema.buffers()).fill_(0) or s.g.layers[1].running_var.fill_(float("inf")),
+        lambda s: next(iter(s.g_optim.state.values()))["exp_avg"].fill_(float("inf")),
+    ):
+        state = copy.deepcopy(clean)
+        spoil(state)
+        assert not all_finite(state)
+
+
+def test_augmentation_is_differentiable_and_a_function_of_its_stream() -> None:
+    batch = torch.rand(6, 3, 16, 16, requires_grad=True)
+    out = diffaugment(batch, rng(0, 0, "augment"))
+    assert out.shape == batch.shape
+    out.sum().backward()
+    assert batch.grad is not None and batch.grad.abs().sum() > 0
+    assert torch.equal(out, diffaugment(batch, rng(0, 0, "augment")))
+    assert not torch.equal(out, diffaugment(batch, rng(0, 1, "augment")))
+
+
+def test_augmentation_cuts_a_quarter_and_shifts_by_an_eighth() -> None:
+    white = torch.ones(500, 1, 32, 32)
+    out = diffaugment(white, rng(0, 0, "augment"))
+    zero = (out == 0).float()
+    # a 16x16 square centred anywhere is cut by the border to 3/4 of a side on average; a shift
+    # by up to 4 adds a border
+    assert 0.12 < zero.mean() < 0.30
+    assert zero.sum((1, 2, 3)).max() <= 16 * 16 + 32 * 8
+    assert zero[:, :, 4:-4, 4:-4].mean((1, 2, 3)).max() <= 16 * 16 / (24 * 24) + 1e-6
