@@ -1,0 +1,122 @@
+"""The command line as a user meets it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gan.cli import main
+
+SMOKE = "configs/smoke.yaml"
+
+
+def gan(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+def test_help_is_quick_and_imports_no_torch() -> None:
+    code = "import sys; from gan.cli import main; main(['--help'], standalone_mode=False); " \
+           "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"  # fmt: skip
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.3
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "walk", "data", "config"])
+def test_every_verb_has_help(verb: str) -> None:
+    shown = gan(verb, "--help")
+    assert shown.exit_code == 0 and len(shown.output) > 100
+
+
+def test_a_bad_config_exits_with_2_and_a_bad_usage_too(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("train: {num_step: 1}")
+    for words in (["train", tmp_path / "bad.yaml"], ["train", tmp_path / "none.yaml"], ["train"],
+                  ["config", SMOKE, "--set", "x=1"], ["fly"]):  # fmt: skip
+        assert gan(*words).exit_code == 2
+
+
+def test_an_illegal_size_is_refused_before_anything_happens(tmp_path: Path) -> None:
+    shown = gan("train", SMOKE, "--run-dir", tmp_path / "run", "--set", "data.image_size=30")
+    assert shown.exit_code == 2 and "28x28" in shown.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_large_a_run_is_refused_with_the_figure(tmp_path: Path) -> None:
+    shown = gan(
+        "train", SMOKE, "--run-dir", tmp_path / "run", "--set", f"data.root={tmp_path}",
+        "--set", "data.image_size=512", "--set", "train.batch_size=65536",
+    )  # fmt: skip
+    assert shown.exit_code == 2
+    assert "GB of memory" in shown.output and "lower train.batch_size" in shown.output
+
+
+def test_a_dry_run_reports_and_writes_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shown = gan(
+        "train", SMOKE, "--dry-run", "--run-dir", tmp_path / "run", "--set", f"data.root={root}"
+    )
+    assert shown.exit_code == 0, shown.output
+    for word in (
+        "generator",
+        "discriminator",
+        "parameters",
+        "memory",
+        "images/s",
+        "nothing was written",
+    ):
+        assert word in shown.output
+    assert not root.exists() and not (tmp_path / "run").exists()
+
+
+def test_sample_and_walk_refuse_to_overwrite(tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    assert gan("sample", tiny_run, "--num", 4, "--out", out).exit_code == 0
+    refused = gan("sample", tiny_run, "--num", 4, "--out", out)
+    assert refused.exit_code == 2 and "--force" in refused.output
+    assert gan("walk", tiny_run, "--out", out).exit_code == 2
+    assert gan("sample", tiny_run, "--num", 4, "--out", out, "--force").exit_code == 0
+    assert (
+        gan("walk", tiny_run, "--points", 2, "--steps", 2, "--out", tmp_path / "w.gif").exit_code
+        == 0
+    )
+
+
+def test_a_bad_checkpoint_is_one_line_and_exit_1(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_text("<html>")
+    shown = gan("sample", tmp_path / "a.pt", "--out", tmp_path / "b.png")
+    assert shown.exit_code == 1
+    assert (
+        shown.output.startswith(f"Error: {tmp_path / 'a.pt'}: ") and shown.output.count("\n") == 1
+    )
+
+
+def test_data_says_what_it_found(tmp_path: Path) -> None:
+    shown = gan("data", SMOKE, "--set", f"data.root={tmp_path}")
+    assert shown.exit_code == 0
+    for word in ("found    512 images", "classes  2: disc, square", "3x32x32", str(tmp_path)):
+        assert word in shown.output
+
+
+def test_config_shows_every_field_with_its_meaning() -> None:
+    shown = gan("config", SMOKE)
+    assert "source: synthetic  # where the images come from" in shown.output
+    assert "kernel: 4  # kernel of the strided layers" in shown.output
+
+
+def test_runs_without_a_directory_are_numbered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Path(SMOKE).resolve()
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert gan("train", config, "--set", "train.num_steps=1").exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "00000-smoke",
+        "00001-smoke",
+    ]

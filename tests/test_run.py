@@ -1,0 +1,288 @@
+"""Whole runs in processes of their own: exact resume, signals, damage, divergence, locks."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gan.training.checkpoint import load_checkpoint
+from gan.training.loop import NonFinite, train
+from tests.conftest import TINY, tiny_config
+
+CHECKPOINTS = "checkpoints/step_*.pt"
+
+
+def gan(*words: object, **kwargs: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "gan", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, **kwargs)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    data = {**TINY["data"], "root": str(tmp_path)}
+    path.write_text(yaml.safe_dump({**TINY, "data": data}))
+    return path
+
+
+def sums(run_dir: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in run_dir.glob(CHECKPOINTS)
+    }
+
+
+def test_resumed_run_equals_unbroken_run(config: Path, tmp_path: Path) -> None:
+    """To the sha256 of the checkpoint, across processes, in the middle of an epoch."""
+    more = ["--set", "model.conditional=true", "--set", "train.augment=diffaugment",
+            "--set", "data.flip=true", "--set", "train.checkpoint_every_steps=4"]  # fmt: skip
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert (
+        gan("train", config, "--run-dir", whole, *more, "--set", "train.num_steps=7").returncode
+        == 0
+    )
+    for steps in (1, 5, 7):
+        done = gan("train", config, "--run-dir", parts, *more, "--set", f"train.num_steps={steps}")
+        assert done.returncode == 0, done.stderr
+    assert "going on from step_00000005.pt" in done.stderr
+    assert sums(whole)["step_00000007.pt"] == sums(parts)["step_00000007.pt"]
+    rows = [json.loads(line) for line in (parts / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("changes", [{"d_norm": "spectral"}, {"upsample": "resize", "pac": 2}])
+def test_other_networks_resume_exactly_too(tmp_path: Path, changes: dict) -> None:
+    recipe = {"loss": "relativistic"}
+    if changes.get("d_norm") == "spectral":
+        recipe["penalty"] = "r1_r2"
+    for name, lengths in (("whole", [4]), ("parts", [2, 4])):
+        for num_steps in lengths:
+            cfg = tiny_config(tmp_path, model=changes, train={**recipe, "num_steps": num_steps})
+            train(cfg, tmp_path / name, "cpu")
+    assert sums(tmp_path / "whole") == sums(tmp_path / "parts")
+
+
+def test_sampling_and_logging_do_not_touch_a_run(tmp_path: Path) -> None:
+    for name, every in (("often", 1), ("seldom", 100)):
+        cadence = {"sample_every_steps": every, "log_every_steps": every}
+        train(tiny_config(tmp_path, train=cadence), tmp_path / name, "cpu")
+    assert (
+        sums(tmp_path / "often")["step_00000004.pt"]
+        == sums(tmp_path / "seldom")["step_00000004.pt"]
+    )
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends_and_the_same_command_goes_on(
+    config: Path, tmp_path: Path, signum: int, code: int
+) -> None:
+    run_dir = tmp_path / "run"
+    words = ["train", config, "--run-dir", run_dir, "--set", "train.checkpoint_every_steps=100000",
+             "--set", "train.log_every_steps=1"]  # fmt: skip
+    command = [sys.executable, "-m", "gan", *map(str, words), "--set", "train.num_steps=100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    metrics = run_dir / "metrics.jsonl"
+    deadline = time.monotonic() + 100
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signum)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == code, stderr
+    assert "stopped and saved; to go on: gan train" in stderr and "Traceback" not in stderr
+    (saved,) = run_dir.glob(CHECKPOINTS)
+    step = load_checkpoint(saved)["step"]
+    again = gan(*words, "--set", f"train.num_steps={step + 2}")
+    assert again.returncode == 0, again.stderr
+    assert load_checkpoint(run_dir / f"checkpoints/step_{step + 2:08}.pt")["step"] == step + 2
+
+
+def test_a_second_process_is_refused_and_told_who_has_the_run(config: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(run_dir),
+               "--set", "train.num_steps=100000"]  # fmt: skip
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while not (run_dir / "metrics.jsonl").exists():
+            assert first.poll() is None
+            time.sleep(0.05)
+        second = gan("train", config, "--run-dir", run_dir)
+        assert second.returncode == 1
+        assert f"in use by process {first.pid} on " in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+    third = gan("train", config, "--run-dir", run_dir, "--set", "train.num_steps=1")
+    assert third.returncode == 0, third.stderr  # a killed process holds no lock
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_and_told(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path)
+    train(cfg, tmp_path / "run", "cpu")
+    good = sums(tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "step_00000004.pt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    train(cfg, tmp_path / "run", "cpu")
+    assert "damaged" in (tmp_path / "run" / "log.txt").read_text()
+    assert sums(tmp_path / "run") == good
+
+
+def test_when_no_checkpoint_is_good_the_run_stops_and_deletes_nothing(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path)
+    train(cfg, tmp_path / "run", "cpu")
+    for path in (tmp_path / "run").glob(CHECKPOINTS):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="nothing was deleted"):
+        train(cfg, tmp_path / "run", "cpu")
+    assert len(sums(tmp_path / "run")) == 2
+
+
+def test_going_on_with_other_settings_is_refused_by_field(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    other = tiny_config(tmp_path, train={"beta1": 0.1, "num_steps": 9}, model={"z_dim": 9})
+    with pytest.raises(ValueError, match="another run") as caught:
+        train(other, tmp_path / "run", "cpu")
+    lines = str(caught.value).splitlines()[1:]
+    assert lines == [
+        "  model.z_dim: 8 there, 9 asked for",
+        "  train.beta1: 0.5 there, 0.1 asked for",
+    ]
+
+
+def test_init_from_starts_a_new_run_with_other_settings(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path), tmp_path / "old", "cpu")
+    start = tmp_path / "old" / "checkpoints" / "step_00000004.pt"
+    cfg = tiny_config(
+        tmp_path, train={"init_from": str(start), "g_learning_rate": 1e-9, "num_steps": 1}
+    )
+    train(cfg, tmp_path / "new", "cpu")
+    old, new = (load_checkpoint(p) for p in (start, next((tmp_path / "new").glob(CHECKPOINTS))))
+    assert new["step"] == 1
+    for key, value in old["g"].items():
+        if "running" not in key and "num_batches" not in key:
+            torch.testing.assert_close(new["g"][key], value, rtol=0, atol=1e-6)
+    other = tiny_config(tmp_path, train={"init_from": str(start)}, model={"g_width": 5})
+    with pytest.raises(ValueError, match=r"train\.init_from: .*g\.layers\.0\.weight"):
+        train(other, tmp_path / "other", "cpu")
+
+
+def test_a_run_that_diverges_stops_and_every_file_left_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gan.nn.losses import LOSSES
+
+    calls = iter(range(100))
+    loss = LOSSES["non_saturating"]
+
+    def poisoned(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        return loss.d(real, fake) * (float("nan") if next(calls) == 4 else 1)
+
+    monkeypatch.setitem(LOSSES, "non_saturating", loss._replace(d=poisoned))
+    cfg = tiny_config(tmp_path, train={"num_steps": 50, "log_every_steps": 20})
+    with pytest.raises(NonFinite, match="not a finite number at step 6"):
+        train(cfg, tmp_path / "run", "cpu")
+    assert sums(tmp_path / "run").keys() == {"step_00000002.pt", "step_00000004.pt"}
+    for path in (tmp_path / "run").glob(CHECKPOINTS):
+        assert all(t.isfinite().all() for t in load_checkpoint(path)["g"].values())
+
+
+def test_max_minutes_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path, train={"num_steps": 10**6, "max_minutes": 0.001})
+    state = train(cfg, tmp_path / "run", "cpu")
+    assert 0 < state.step < 10**6
+    assert f"step_{state.step:08}.pt" in sums(tmp_path / "run")
+
+
+def test_a_finished_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path)
+    train(cfg, tmp_path / "run", "cpu")
+    before = sums(tmp_path / "run")
+    train(cfg, tmp_path / "run", "cpu")
+    assert sums(tmp_path / "run") == before
+    assert "done before" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path, train={"checkpoint_every_steps": 1, "keep_checkpoints": 2})
+    train(cfg, tmp_path / "run", "cpu")
+    assert sums(tmp_path / "run").keys() == {"step_00000003.pt", "step_00000004.pt"}
+
+
+def test_the_run_directory_explains_itself(tiny_run: Path) -> None:
+    meta = json.loads((tiny_run / "meta.json").read_text())
+    assert {"command", "started", "versions", "commit", "device", "precision"} <= meta.keys()
+    assert yaml.safe_load((tiny_run / "config.yaml").read_text())["train"]["batch_size"] == 8
+    names = {
+        path.relative_to(tiny_run).as_posix() for path in tiny_run.rglob("*") if path.is_file()
+    }
+    assert {"log.txt", "metrics.jsonl", "samples/real.png", "samples/ema_00000000.png",
+            "samples/raw_00000004.png", "samples/learning.gif",
+            "checkpoints/step_00000004.pt"} <= names  # fmt: skip
+    assert any(name.startswith("tb/events") for name in names)
+
+
+def test_metrics_hold_the_tags_that_scripts_rely_on(tiny_run: Path) -> None:
+    rows = [json.loads(line) for line in (tiny_run / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["images_seen"]) for row in rows] == [(2, 16), (4, 32)]
+    tags = {"loss/d", "loss/g", "d/real", "d/fake", "d/fake_after", "d/accuracy",
+            "gradient_norm/g", "gradient_norm/d", "throughput/images_per_s",
+            "throughput/data_wait", "memory/mib", "ema/decay"}  # fmt: skip
+    assert all(tags <= row.keys() for row in rows)
+
+
+def test_tensorboard_holds_each_point_once_after_a_kill(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run_dir = tmp_path / "run"
+    cfg = tiny_config(tmp_path, train={"checkpoint_every_steps": 4, "num_steps": 6})
+    train(cfg, run_dir, "cpu")
+    (run_dir / "checkpoints" / "step_00000006.pt").unlink()  # as if killed before its last save
+    train(cfg, run_dir, "cpu")
+    board = EventAccumulator(str(run_dir / "tb"), size_guidance={"images": 0, "scalars": 0})
+    board.Reload()
+    assert [event.step for event in board.Scalars("loss/d")] == [16, 32, 48]
+    assert [event.step for event in board.Images("images/ema")] == [0, 16, 32, 48]
+    tags = board.Tags()
+    assert {"images/real", "images/raw"} <= set(tags["images"])
+    assert {"d/real_logits", "d/fake_logits"} <= set(tags["histograms"])
+    assert {"config.yaml/text_summary", "meta.json/text_summary"} <= set(tags["tensors"])
+    assert tags["graph"]
+
+
+def test_a_removed_tensorboard_folder_does_not_stop_a_run(tmp_path: Path) -> None:
+    from gan.tracking import Tracker
+
+    tracker = Tracker(tmp_path, step=0, images_seen=0, num_steps=9)
+    tracker._board = type(
+        "Broken", (), {"add_scalar": lambda *_: (_ for _ in ()).throw(OSError(28, "full"))}
+    )()
+    tracker.scalars(1, 8, {"loss/d": 1.0})
+    tracker.scalars(2, 16, {"loss/d": 1.0})
+    tracker.close()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+    assert (tmp_path / "log.txt").read_text().count("the run goes on without") == 1
+
+
+def test_nothing_of_a_library_reaches_the_user(config: Path, tmp_path: Path) -> None:
+    done = gan(
+        "train",
+        config,
+        "--run-dir",
+        tmp_path / "run",
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )
+    assert done.returncode == 0
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert "512 images 3x16x16" in lines[0] and lines[-1].startswith("done: step 4")
+    assert not [line for line in lines if "arning" in line or "Error" in line]

@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan import sampling
+from gan.config import identity
+from gan.sampling import generate, grid, load_trained, save_samples, save_walk, walk
+from gan.training.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
+from gan.training.loop import train
+from tests.conftest import tiny_config
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("conditional")
+    cfg = tiny_config(root, model={"conditional": True, "z_dist": "uniform"})
+    train(cfg, root / "run", "cpu")
+    return root / "run"
+
+
+def test_the_first_k_of_n_samples_are_those_of_k(tiny_run: Path) -> None:
+    trained = load_trained(tiny_run, CPU)
+    many = generate(trained.generator, trained.latents(100, seed=1))
+    few = generate(trained.generator, trained.latents(7, seed=1))
+    assert np.array_equal(many[:7], few)
+
+
+def test_batch_size_does_not_change_samples(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load_trained(tiny_run, CPU)
+    z = trained.latents(20, seed=1)
+    whole = generate(trained.generator, z)
+    monkeypatch.setattr(sampling, "_BATCH", 3)
+    assert np.array_equal(whole, generate(trained.generator, z))
+
+
+def test_samples_come_from_the_average_not_from_g(tiny_run: Path) -> None:
+    trained = load_trained(tiny_run, CPU)
+    payload = load_checkpoint(trained.path)
+    own = trained.generator.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in payload["g_ema"].items())
+    assert any(not torch.equal(own[key], value) for key, value in payload["g"].items())
+
+
+def test_a_checkpoint_file_alone_is_enough(tiny_run: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "anything.pt"
+    alone.write_bytes((tiny_run / "checkpoints" / "step_00000004.pt").read_bytes())
+    a, b = (load_trained(path, CPU) for path in (alone, tiny_run))
+    assert np.array_equal(
+        generate(a.generator, a.latents(4, 0)), generate(b.generator, b.latents(4, 0))
+    )
+
+
+def test_a_png_carries_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> None:
+    save_samples(load_trained(tiny_run, CPU), tmp_path / "a.png", 9, 5, None)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (3 * 18 + 2, 3 * 18 + 2)
+        assert image.text["seed"] == "5"
+        assert len(image.text["checkpoint_sha256"]) == 16
+
+
+def test_npz_and_folder_hold_the_same_images(conditional: Path, tmp_path: Path) -> None:
+    trained = load_trained(conditional, CPU)
+    save_samples(trained, tmp_path / "a.npz", 5, 0, None)
+    save_samples(trained, tmp_path / "folder", 5, 0, None)
+    arrays = np.load(tmp_path / "a.npz")
+    assert arrays["images"].shape == (5, 16, 16, 3) and arrays["images"].dtype == np.uint8
+    assert arrays["labels"].shape == (5,)
+    for i, image in enumerate(arrays["images"]):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "folder" / f"{i:06}.png")), image)
+
+
+def test_a_label_is_taken_by_name_or_number_and_checked(conditional: Path) -> None:
+    trained = load_trained(conditional, CPU)
+    assert (
+        trained.labels(3, 0, "square").tolist() == trained.labels(3, 0, "1").tolist() == [1, 1, 1]
+    )
+    with pytest.raises(ValueError, match=r"--label cat: the classes of .* are disc, square"):
+        trained.labels(3, 0, "cat")
+
+
+def test_a_label_for_a_run_without_classes_is_an_error(tiny_run: Path) -> None:
+    with pytest.raises(ValueError, match="trained without classes"):
+        load_trained(tiny_run, CPU).labels(3, 0, "1")
+
+
+def test_a_walk_visits_its_latents_and_closes(tiny_run: Path, tmp_path: Path) -> None:
+    trained = load_trained(tiny_run, CPU)
+    images = walk(trained, 3, 5, 0, None)
+    assert images.shape == (15, 3, 16, 16)
+    ends = generate(trained.generator, trained.latents(3, 0))
+    assert np.abs(images[::5].astype(int) - ends).max() <= 1
+    save_walk(trained, tmp_path / "walk.gif", 3, 5, 0, None)
+    save_walk(trained, tmp_path / "walk.png", 3, 5, 0, None)
+    with Image.open(tmp_path / "walk.gif") as gif:
+        assert gif.n_frames > 10 and gif.info["loop"] == 0
+    with Image.open(tmp_path / "walk.png") as strip:
+        assert strip.size == (5 * 18 + 2, 3 * 18 + 2)
+
+
+def test_generating_puts_the_mode_back(tiny_run: Path) -> None:
+    generator = load_trained(tiny_run, CPU).generator
+    generator.train()
+    before = {key: value.clone() for key, value in generator.state_dict().items()}
+    generate(generator, torch.randn(4, 8))
+    assert generator.training
+    assert all(torch.equal(before[key], value) for key, value in generator.state_dict().items())
+
+
+def test_a_grid_has_its_images_in_reading_order() -> None:
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((6, 1, 2, 2), np.uint8)
+    sheet = grid(images, columns=3)
+    assert sheet.shape == (2 * 4 + 2, 3 * 4 + 2, 1)
+    assert [int(sheet[2, left, 0]) for left in (2, 6, 10)] == [0, 1, 2]
+    assert [int(sheet[6, left, 0]) for left in (2, 6, 10)] == [3, 4, 5]
+
+
+def test_a_checkpoint_that_asks_for_another_network_is_refused(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    payload = load_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    huge = identity(tiny_config(tmp_path, model={"g_width": 1024, "z_dim": 4096}))
+    for config, message in [
+        (huge, r"g_ema\.layers\.0\.weight: .* where the config's network has"),
+        ({**huge, "model": {**huge["model"], "g_width": 10**6}}, r"model\.g_width"),
+        ("nonsense", "valid dictionary"),
+    ]:
+        save_checkpoint(tmp_path / "a.pt", {**payload, "config": config})
+        with pytest.raises(BadCheckpoint, match=message) as caught:
+            load_trained(tmp_path / "a.pt", CPU)
+        assert str(tmp_path / "a.pt") in str(caught.value)

@@ -1,0 +1,61 @@
+"""`TransposedConv2d` as a drop-in for `nn.ConvTranspose2d`."""
+
+import pytest
+import torch
+from torch import nn
+
+from gan.nn.transposed_conv import TransposedConv2d
+
+LAYERS = [
+    ((6, 4, 3), {}),
+    ((6, 4, (3, 5)), {"stride": (2, 3), "padding": 1, "output_padding": (1, 2), "groups": 2}),
+    ((6, 4), {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False, "dilation": 2}),
+]
+
+
+@pytest.mark.parametrize(("sizes", "settings"), LAYERS)
+def test_layer_starts_saves_and_computes_as_pytorchs_does(sizes: tuple, settings: dict) -> None:
+    torch.manual_seed(0)
+    theirs = nn.ConvTranspose2d(*sizes, **settings, dtype=torch.float64)
+    torch.manual_seed(0)
+    ours = TransposedConv2d(*sizes, **settings, dtype=torch.float64)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), atol=0, rtol=0)
+    torch.manual_seed(1)
+    other = TransposedConv2d(*sizes, **settings, dtype=torch.float64)
+    other.load_state_dict(theirs.state_dict(), strict=True)
+    x = torch.randn(2, 6, 4, 5, dtype=torch.float64)
+    torch.testing.assert_close(other(x), theirs(x), atol=1e-12, rtol=0)
+    torch.testing.assert_close(other(x[0]), theirs(x[0]), atol=1e-12, rtol=0)
+    assert other(x).is_contiguous()
+
+
+@pytest.mark.parametrize("wanted", [(7, 9), (8, 10), (2, 4, 8, 9)])
+def test_layer_takes_an_output_size_as_pytorchs_does(wanted: tuple) -> None:
+    theirs = nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1)
+    ours = TransposedConv2d(3, 4, 3, stride=2, padding=1)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(ours(x, wanted), theirs(x, wanted))
+    assert ours(x, output_size=wanted).shape[2:] == wanted[-2:]
+
+
+@pytest.mark.parametrize("wanted", [(6, 9), (7, 11), (4, 7, 9)])
+def test_layer_refuses_an_output_size_out_of_reach(wanted: tuple) -> None:
+    with pytest.raises(ValueError, match="output_size must"):
+        TransposedConv2d(3, 4, 3, stride=2, padding=1)(torch.zeros(2, 3, 4, 5), wanted)
+
+
+def test_layer_has_no_padding_mode_but_zeros() -> None:
+    with pytest.raises(ValueError, match="zeros"):
+        TransposedConv2d(1, 1, 3, padding_mode="reflect")
+    assert TransposedConv2d(1, 1, 3, device="meta").weight.is_meta
+
+
+def test_layer_runs_in_half_precision_under_autocast() -> None:
+    torch.manual_seed(0)
+    layer, x = TransposedConv2d(8, 4, 4, stride=2, padding=1), torch.randn(2, 8, 5, 5)
+    exact = layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = layer(x)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), exact, atol=0.05, rtol=0.02)
