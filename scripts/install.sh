@@ -6,8 +6,8 @@ stamp=.venv/installed.stamp
 wanted=$(cat requirements.txt pyproject.toml | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   python=${PYTHON:-python3}
-  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || {
-    echo "gan needs Python 3.10 or newer; name one with PYTHON=/path/to/python3" >&2
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    echo "gan needs Python 3.11 or newer; name one with PYTHON=/path/to/python3" >&2
     exit 1
   }
   [ -x .venv/bin/python ] || "$python" -m venv .venv || {

@@ -10,9 +10,9 @@ from gan.config import (
     describe,
     identity,
     load_config,
-    num_levels,
     parse_config,
 )
+from gan.nn.sizes import num_levels
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 

@@ -8,8 +8,9 @@ import itertools
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gan.config import ModelConfig, num_levels
+from gan.config import ModelConfig
 from gan.nn.generator import hidden_channels, init_weights
+from gan.nn.sizes import num_levels
 
 
 class Discriminator(nn.Module):

@@ -8,7 +8,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from gan.config import ModelConfig, num_levels
+from gan.config import ModelConfig
+from gan.nn.sizes import num_levels
 from gan.nn.transposed_conv import TransposedConv2d
 
 _MAX_WIDENING = 8  # the deepest layers have at most 8 times g_width or d_width channels

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-_TIMEOUT = timedelta(minutes=30)  # packing a large data set on rank 0 is waited for
+_TIMEOUT = timedelta(minutes=5)  # the longest wait is for rank 0's checkpoint to be written
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from gan.data.pack import PackedImages, Progress, pack
 from gan.data.sources import open_source
 from gan.training import report
 from gan.training.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint
-from gan.training.distributed import Ranks, from_first, largest, process_group
+from gan.training.distributed import Ranks, largest, process_group
 from gan.training.precision import choose_device, choose_precision
 from gan.training.resume import go_on, initialise
 from gan.training.run import Run, Window
@@ -55,10 +55,10 @@ def train(
     device = choose_device(device_name)
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
+    packed = _pack(cfg, progress)
     with process_group(device) as ranks, stop_on_signals() as stop:
         _require_divisible(cfg, ranks)
         with locked(run_dir) if ranks.is_first else nullcontext():
-            packed = _pack(cfg, ranks, progress)
             require_memory(cfg, len(packed.classes), device, ranks.world_size)
             state = make_state(cfg, len(packed.classes), device, precision, ranks)
             run = Run(cfg, run_dir, packed, state)
@@ -83,12 +83,9 @@ def _require_divisible(cfg: Config, ranks: Ranks) -> None:
         )
 
 
-def _pack(cfg: Config, ranks: Ranks, progress: Progress | None) -> PackedImages:
-    if ranks.is_first:
-        packed = pack(open_source(cfg.data, download=True), cfg.data, progress)
-    from_first(None, ranks)  # the others wait here, and find the pack made
-    if not ranks.is_first:
-        packed = pack(open_source(cfg.data), cfg.data)
+def _pack(cfg: Config, progress: Progress | None) -> PackedImages:
+    """Packs once per file system: the first process to come does it, the others find it done."""
+    packed = pack(open_source(cfg.data, download=True), cfg.data, progress)
     if cfg.model.conditional and packed.labels is None:
         raise ValueError(
             f"model.conditional: data.source {cfg.data.source} has no classes here; for a folder, "

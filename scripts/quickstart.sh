@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Trains on 5,000 real digits without a download and leaves in runs/quickstart/ what a person can
+# read. Given again, it goes on where it stopped, or says that it is done. Options go to `gan train`.
+set -euo pipefail
+source "$(dirname "$0")/install.sh"
+run=runs/quickstart
+
+gan train configs/quickstart.yaml --run-dir "$run" "$@"
+gan sample "$run" --num 100 --out "$run/samples.png" --force
+gan walk "$run" --out "$run/walk.gif" --force
+
+cat <<EOF
+
+Look at   $run/samples.png               100 digits that nobody wrote
+          $run/samples/learning.gif      one noise batch learning
+          $run/walk.gif                  a walk through the latent space
+Try next  source .venv/bin/activate
+          tensorboard --logdir runs --samples_per_plugin images=200
+          gan sample $run --num 64 --seed 1 --out more.png
+          gan train configs/mnist.yaml
+EOF

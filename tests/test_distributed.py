@@ -1,0 +1,114 @@
+"""Several ranks as real processes under torchrun, with gloo on the CPU."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gan.training.checkpoint import load_checkpoint
+from gan.training.loop import train
+from tests.conftest import TINY, tiny_config
+
+
+def torchrun(*words: object, ranks: int = 2) -> subprocess.Popen:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
+               f"--nproc-per-node={ranks}", *map(str, words)]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+_GRADIENTS = """
+import sys
+from pathlib import Path
+import torch
+from gan.training.distributed import average_gradients, process_group
+from gan.training.state import make_state
+from gan.training.precision import Precision
+from tests.conftest import tiny_config
+
+cpu = torch.device("cpu")
+precision = Precision(torch.float32, channels_last=False, compiled=False, threads=1)
+with process_group(cpu) as ranks:
+    state = make_state(tiny_config(Path(sys.argv[1])), 0, cpu, precision, ranks)
+    images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    part = images.chunk(ranks.world_size)[ranks.rank]
+    state.d(part).square().mean().backward()
+    average_gradients(state.d, ranks)
+    torch.save([p.grad for p in state.d.parameters()], f"{sys.argv[1]}/{ranks.rank}.pt")
+"""
+
+
+def test_gradients_of_two_ranks_are_those_of_one_process(tmp_path: Path) -> None:
+    """Over the same BatchNorm sub-batches, to 1e-6."""
+    script = tmp_path / "gradients.py"
+    script.write_text(_GRADIENTS)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.wait(timeout=120) == 0, process.stderr.read()
+    from gan.training.precision import Precision
+    from gan.training.state import make_state
+
+    precision = Precision(torch.float32, channels_last=False, compiled=False, threads=1)
+    state = make_state(tiny_config(tmp_path), 0, torch.device("cpu"), precision)
+    images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    losses = [state.d(part).square().mean() for part in images.chunk(2)]
+    torch.stack(losses).mean().backward()
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for ours, parameter in zip(found, state.d.parameters(), strict=True):
+            torch.testing.assert_close(ours, parameter.grad, rtol=0, atol=1e-6)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    data = {**TINY["data"], "root": str(tmp_path)}
+    path.write_text(yaml.safe_dump({**TINY, "data": data}))
+    return path
+
+
+def test_two_ranks_resume_exactly_and_one_process_goes_on(config: Path, tmp_path: Path) -> None:
+    weights = []
+    for name, lengths in (("whole", [4]), ("parts", [2, 4])):
+        for num_steps in lengths:
+            process = torchrun("-m", "gan", "train", config, "--run-dir", tmp_path / name,
+                               "--set", f"train.num_steps={num_steps}")  # fmt: skip
+            assert process.wait(timeout=120) == 0, process.stderr.read()
+        weights.append((tmp_path / name / "checkpoints" / "step_00000004.pt").read_bytes())
+    assert weights[0] == weights[1]
+    cfg = tiny_config(tmp_path, train={"num_steps": 5})
+    train(cfg, tmp_path / "whole", "cpu")
+    log = (tmp_path / "whole" / "log.txt").read_text()
+    assert "world_size 2 then, 1 now" in log
+    # without BatchNorm's ranks aside, the batch and the latents are the same ones
+    assert load_checkpoint(tmp_path / "whole/checkpoints/step_00000005.pt")["images_seen"] == 40
+
+
+def test_two_ranks_see_the_batch_of_one(tmp_path: Path) -> None:
+    """Without normalisation across images, two ranks train as one process does, to rounding."""
+    model = {"d_norm": "none"}
+    cfg = tiny_config(tmp_path, model=model, train={"num_steps": 1}, hardware={"precision": "fp32"})
+    train(cfg, tmp_path / "one", "cpu")
+    path = tmp_path / "none.yaml"
+    values = {**TINY, "data": {**TINY["data"], "root": str(tmp_path)},
+              "model": {**TINY["model"], **model}, "train": {**TINY["train"], "num_steps": 1},
+              "hardware": {"precision": "fp32"}}  # fmt: skip
+    path.write_text(yaml.safe_dump(values))
+    process = torchrun("-m", "gan", "train", path, "--run-dir", tmp_path / "two")
+    assert process.wait(timeout=120) == 0, process.stderr.read()
+    one, two = (
+        load_checkpoint(tmp_path / n / "checkpoints/step_00000001.pt") for n in ("one", "two")
+    )
+    assert two["images_seen"] == 8
+    # Adam's first step is +-learning rate: signs must agree where the gradient is not tiny
+    for key, value in one["d"].items():
+        share = ((value - two["d"][key]).abs() < 1e-4).float().mean()
+        assert share > 0.9, key
