@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-Pair = int | tuple[int, int]
+Pair = int | Sequence[int]
 
 
 def conv_transpose2d(
@@ -112,6 +112,8 @@ def overlap_counts(
 
 class TransposedConv2d(nn.ConvTranspose2d):
     """A drop-in for its parent, with the parent's parameters and `conv_transpose2d` above."""
+
+    padding: tuple[int, int]  # the parent of the parent allows a string as well
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Maps (N, C, H, W) or (C, H, W) to (N, F, H', W') or (F, H', W').
