@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -55,7 +55,7 @@ def main(dataset: str, out: Path | None, seed: int, epochs: int, device: str) ->
         "epochs": str(epochs),
         "precision": str(precision),
         "torch": str(torch.__version__),
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
     }
     accuracy = write(out, classifier, facts, test)
     seconds = time.perf_counter() - started
