@@ -95,13 +95,13 @@ def train(
         return
     from gan.training.loop import NonFinite, Stopped
     from gan.training.loop import train as run
-    from gan.training.run_dir import next_run_dir
 
-    place = run_dir or next_run_dir(Path("runs"), config.stem)
     try:
-        run(cfg, place, device, progress=_progress_bar("packing"))
+        run(cfg, run_dir, device, name=config.stem, progress=_progress_bar("packing"))
     except Stopped as stopped:
-        click.echo(f"stopped and saved; to go on: gan train {config} --run-dir {place}", err=True)
+        click.echo(
+            f"stopped and saved; to go on: gan train {config} --run-dir {stopped.run_dir}", err=True
+        )
         sys.exit(128 + stopped.signum)
     except NonFinite as error:
         _fail(str(error), EXIT_NON_FINITE)

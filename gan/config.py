@@ -43,7 +43,7 @@ class ConfigError(ValueError):
 
 
 def _free(default: Any, description: str, **bounds: Any) -> Any:
-    extra = {"free": True}
+    extra: dict[str, Any] = {"free": True}
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan.config import Config, ConfigError, parse_config
 from gan.latents import draw_labels, draw_latents, interpolate
@@ -104,7 +104,7 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
 
 
 @torch.no_grad()
-def generate(generator: Generator, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
+def generate(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
     """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; the mode is put back."""
     device = next(generator.parameters()).device
     training = generator.training
@@ -153,10 +153,8 @@ def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | 
     if out.suffix == ".png":
         to_pil(grid(images)).save(out, pnginfo=origin)
     elif out.suffix == ".npz":
-        arrays = {"images": images.transpose(0, 2, 3, 1)}
-        if labels is not None:
-            arrays["labels"] = labels.numpy()
-        np.savez_compressed(out, **arrays)
+        classes = {} if labels is None else {"labels": labels.numpy()}
+        np.savez_compressed(out, images=images.transpose(0, 2, 3, 1), **classes)  # type: ignore[arg-type]
     else:
         out.mkdir(exist_ok=True)
         for i, image in enumerate(images):

@@ -1,7 +1,7 @@
 """Owns the reading of YAML text: plain scalars as YAML 1.2 has them, nothing that surprises."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -19,7 +19,7 @@ def parse_yaml(text: str) -> Any:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {}  # noqa: RUF012  # the library's own protocol
+    yaml_implicit_resolvers: ClassVar[dict] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):

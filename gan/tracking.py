@@ -152,7 +152,7 @@ def _cut_back(path: Path, step: int) -> TextIO:
 
 def network_histograms(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Returns every weight and its gradient by tag."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, network in networks.items():
         for key, parameter in network.named_parameters():
             found[f"weights/{name}.{key}"] = parameter

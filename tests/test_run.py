@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -194,6 +195,19 @@ def test_a_run_that_diverges_stops_and_every_file_left_is_good(
     assert sums(tmp_path / "run").keys() == {"step_00000002.pt", "step_00000004.pt"}
     for path in (tmp_path / "run").glob(CHECKPOINTS):
         assert all(t.isfinite().all() for t in load_checkpoint(path)["g"].values())
+
+
+def test_a_full_disk_ends_a_run_with_4_and_room_lets_it_go_on(config: Path, tmp_path: Path) -> None:
+    words = ["train", config, "--run-dir", tmp_path / "run", "--set", "model.g_width=64"]
+    assert gan(*words, "--set", "train.num_steps=2").returncode == 0
+    before = sums(tmp_path / "run")
+    limit = (1_000_000, resource.RLIM_INFINITY)
+    full = gan(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    assert full.returncode == 4, full.stderr
+    assert "no room for a checkpoint of" in full.stderr and "free some room" in full.stderr
+    assert sums(tmp_path / "run") == before
+    assert gan(*words).returncode == 0
+    assert "step_00000004.pt" in sums(tmp_path / "run")
 
 
 def test_max_minutes_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def _idx_set(
         _download(name, root)
     elif missing:
         raise MissingData(
-            f"{name} is not under {root}; put these files there (or their .gz):\n"
-            + "\n".join(f"  {path}" for path in missing)
+            f"{name} is not under {root}; let `gan data CONFIG` download it, or put these files "
+            "there (or their .gz):\n" + "\n".join(f"  {path}" for path in missing)
         )
     images, labels = read_idx_pair(*files, md5=md5[split])
     return from_arrays(str(raw), images, labels, classes, "".join(md5[split]))
@@ -115,8 +115,9 @@ def _cifar10(root: Path, split: Split, cfg: DataConfig, download: bool) -> Sourc
     if not (root / "cifar-10-batches-py").is_dir():
         if not download:
             raise MissingData(
-                f"CIFAR-10 is not under {root}; put the official cifar-10-batches-py/ there, or "
-                f"images as cifar10_images/train/CLASS/*.png and cifar10_images/test/CLASS/*.png"
+                f"CIFAR-10 is not under {root}; let `gan data CONFIG` download it, or put there "
+                "the official cifar-10-batches-py/, or images as "
+                "cifar10_images/train/CLASS/*.png and cifar10_images/test/CLASS/*.png"
             )
         _download("CIFAR10", root)
     from torchvision.datasets import CIFAR10  # 3 s, and only here

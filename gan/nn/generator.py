@@ -7,6 +7,7 @@ import itertools
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
 
 from gan.config import ModelConfig
 from gan.nn.sizes import num_levels
@@ -67,19 +68,21 @@ def init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-class _SubPixel(nn.Sequential):
+class _SubPixel(nn.Module):
     """Doubles the size by a convolution to four times the channels and a pixel shuffle."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels_in, 4 * channels_out, 3, padding=1, bias=False), nn.PixelShuffle(2)
-        )
+        super().__init__()
+        self.convolution = nn.Conv2d(channels_in, 4 * channels_out, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pixel_shuffle(self.convolution(x), 2)
 
 
 def _init_subpixel(module: nn.Module) -> None:
     # the four sub-pixels start equal, so that no checkerboard is there to unlearn (ICNR)
     if isinstance(module, _SubPixel):
-        weight = module[0].weight.data
+        weight = module.convolution.weight.data
         weight.copy_(weight[::4].repeat_interleave(4, dim=0))
 
 

@@ -17,11 +17,11 @@ from gan.data.pack import PackedImages, Progress, pack
 from gan.data.sources import open_source
 from gan.training import report
 from gan.training.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint
-from gan.training.distributed import Ranks, largest, process_group
+from gan.training.distributed import Ranks, from_first, largest, process_group
 from gan.training.precision import choose_device, choose_precision
 from gan.training.resume import go_on, initialise
 from gan.training.run import Run, Window
-from gan.training.run_dir import locked
+from gan.training.run_dir import locked, next_run_dir
 from gan.training.signals import StopRequest, stop_on_signals
 from gan.training.sizes import require_memory
 from gan.training.state import TrainState, all_finite, make_state, to_payload
@@ -38,19 +38,26 @@ class NonFinite(RuntimeError):
 class Stopped(Exception):
     """A signal ended the run after its state was saved."""
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, run_dir: Path) -> None:
         super().__init__(signum)
         self.signum = signum
+        self.run_dir = run_dir
 
 
 def train(
-    cfg: Config, run_dir: Path, device_name: str = "auto", *, progress: Progress | None = None
+    cfg: Config,
+    run_dir: Path | None,
+    device_name: str = "auto",
+    *,
+    name: str = "run",
+    progress: Progress | None = None,
 ) -> TrainState:
     """Starts the run of a directory, or goes on with it, up to train.num_steps or
     train.max_minutes, and saves its last state.
 
-    Raises ValueError for what a user can mend, Stopped after a signal, NonFinite on divergence,
-    DiskFull when a checkpoint finds no room.
+    Without a directory the run gets a new one, runs/NNNNN-name. Raises ValueError for what a user
+    can mend, Stopped after a signal, NonFinite on divergence, DiskFull when a checkpoint finds no
+    room.
     """
     device = choose_device(device_name)
     precision = choose_precision(cfg.hardware, device)
@@ -58,6 +65,9 @@ def train(
     packed = _pack(cfg, progress)
     with process_group(device) as ranks, stop_on_signals() as stop:
         _require_divisible(cfg, ranks)
+        if run_dir is None:
+            made = next_run_dir(Path("runs"), name) if ranks.is_first else None
+            run_dir = from_first(made, ranks)
         with locked(run_dir) if ranks.is_first else nullcontext():
             require_memory(cfg, len(packed.classes), device, ranks.world_size)
             state = make_state(cfg, len(packed.classes), device, precision, ranks)
@@ -116,7 +126,7 @@ def _loop(run: Run, stop: StopRequest) -> None:
     elif run.tracker:
         run.tracker.say(f"done before: step {state.step:,} of train.num_steps {train.num_steps:,}")
     if ending not in (0, _TIME_UP):
-        raise Stopped(ending)
+        raise Stopped(ending, run.run_dir)
 
 
 def _one_step(run: Run, stream: Iterator[Batch], window: Window) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Owns the choice of number format, memory layout and threads from what the machine is."""
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ class Precision:
 
 def choose_device(name: str) -> torch.device:
     """Returns the device for auto, cpu, cuda or mps; ValueError if this machine has no such."""
-    has = {
+    has: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
         "mps": torch.backends.mps.is_available,
         "cpu": lambda: True,

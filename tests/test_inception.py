@@ -1,0 +1,64 @@
+"""Only the standard weights are called Inception; without them a user hears what to fetch."""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan.metrics import inception
+from gan.metrics.features import load_features
+
+CPU = torch.device("cpu")
+
+
+def test_inception_without_network_says_what_to_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=r"Name or service .*; fetch https://\S*6726825d\.pth"):
+        load_features("inception", CPU)
+
+
+def test_other_weights_are_not_called_inception(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"fc.weight": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="not the standard Inception weights"):
+        load_features(path, CPU)
+    monkeypatch.setattr(inception, "_NUM_BYTES", path.stat().st_size)
+    with pytest.raises(ValueError, match="not the standard Inception weights"):
+        load_features(path, CPU)
+    with pytest.raises(ValueError, match=r"no\.pth: no such file"):
+        load_features(tmp_path / "no.pth", CPU)
+
+
+def test_inception_file_with_the_right_checksum_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Extractor(nn.Module):
+        def __init__(self, name: str, wanted: list[str], path: str) -> None:
+            super().__init__()
+            assert wanted == ["2048", "logits_unbiased"]
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            assert images.dtype == torch.uint8
+            return images.flatten(1).float(), images.float().mean((2, 3))
+
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"standard")
+    monkeypatch.setattr(inception, "SHA256", inception._sha256(path))
+    monkeypatch.setattr(inception, "_NUM_BYTES", 8)
+    module = "torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3"
+    monkeypatch.setattr(module, Extractor)
+    network = load_features(path, CPU)
+    assert (network.name, network.sha256) == ("inception", inception.SHA256)
+    assert network(np.zeros((5, 1, 2, 2), np.uint8)).features.shape == (5, 12)

@@ -1,0 +1,51 @@
+"""The real images that generators are compared with come from the right split."""
+
+from pathlib import Path
+
+import pytest
+
+from gan.config import DataConfig
+from gan.data import sources
+from gan.data.source import Source
+from gan.metrics.evaluate import score
+from gan.metrics.reference import default_network, make_reference, real_images
+
+
+def test_held_out_images_make_the_floor_where_there_are_some(tmp_path: Path) -> None:
+    cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
+    train, held_out = real_images(cfg)
+    assert held_out is not None
+    reference = make_reference(train, held_out, None, num=100, seed=0)
+    assert reference.split == {"real": "train", "floor": "test"}
+    known = {image.tobytes() for image in held_out.images}
+    assert {image.tobytes() for image in reference.other} <= known
+    floor = score(reference.other, reference)
+    assert floor.keys() == {f"sliced_wasserstein_{name}" for name in ("32", "16", "mean")}
+    assert (
+        floor["sliced_wasserstein_mean"]
+        < score(255 - train.images, reference)["sliced_wasserstein_mean"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("mnist5k", "mnist"), ("stacked_mnist", "mnist"), ("fashion_mnist", "fashion_mnist"),
+     ("folder", "none")],
+)  # fmt: skip
+def test_each_source_has_its_network(source: str, name: str) -> None:
+    assert default_network(source) == name
+
+
+def test_damaged_held_out_images_are_an_error_not_an_absence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(place: Path, split: sources.Split, cfg: DataConfig, download: bool) -> Source:
+        if split == "test":
+            raise ValueError("a damaged file")
+        return intact(place, split, cfg, download)
+
+    intact = sources.SOURCES["synthetic"]
+    monkeypatch.setitem(sources.SOURCES, "synthetic", damaged)
+    cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
+    with pytest.raises(ValueError, match="a damaged file"):
+        real_images(cfg)
