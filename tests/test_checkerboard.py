@@ -1,0 +1,38 @@
+"""The measure of scripts/checkerboard.py, and its command on a tiny run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, "scripts")
+from checkerboard import stride_energy
+
+
+def test_a_pure_checkerboard_has_all_its_energy_at_the_stride() -> None:
+    rows, columns = torch.meshgrid(torch.arange(28), torch.arange(28), indexing="ij")
+    for pattern in (rows % 2, columns % 2, (rows + columns) % 2):
+        assert abs(stride_energy(pattern[None, None].float())[0] - 1) < 1e-12
+
+
+def test_slow_waves_have_none_and_noise_its_share() -> None:
+    wave = torch.sin(torch.arange(28) * 2 * torch.pi / 28).expand(1, 1, 28, 28)
+    assert stride_energy(wave)[0] < 1e-12
+    noise = torch.randn(500, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    # 55 of the 783 frequencies besides the mean
+    assert abs(stride_energy(noise)[0] - 55 / 783) < 2e-3
+
+
+def test_the_command_writes_table_and_figure(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "scripts/checkerboard.py", "--config", "configs/quickstart.yaml",
+        "--num-steps", "2", "--docs", tmp_path / "docs", "--runs", tmp_path / "runs",
+        "--set", f"data.root={tmp_path}", "--set", "train.log_every_steps=1",
+        "--set", "model.g_width=2", "--set", "model.d_width=2",
+    ]  # fmt: skip
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "docs" / "checkerboard.md").read_text()
+    assert text.count("‰ |") >= 9 and "transposed, k5" in text
+    assert (tmp_path / "docs" / "figures" / "checkerboard.png").stat().st_size > 10_000

