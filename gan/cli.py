@@ -15,7 +15,7 @@ import click
 
 from gan import __version__
 
-EXIT_CONFIG, EXIT_NON_FINITE, EXIT_DISK_FULL = 2, 3, 4
+EXIT_CONFIG, EXIT_NON_FINITE, EXIT_DISK_FULL, EXIT_INTERRUPTED = 2, 3, 4, 130
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -52,6 +52,8 @@ def _mendable(verb: Callable[..., None]) -> Callable[..., None]:
             _fail(f"{where}{error.strerror or error}{hint}", EXIT_DISK_FULL if full else 1)
         except ValueError as error:
             _fail(str(error), 1)
+        except KeyboardInterrupt:  # before a run has anything to save
+            _fail("interrupted", EXIT_INTERRUPTED)
 
     return run
 
@@ -159,6 +161,35 @@ def walk(
     trained = load_trained(run_or_checkpoint, choose_device(device))
     save_walk(trained, out, points, steps, seed, label)
     click.echo(f"{points * steps} images of {trained.path}, step {trained.step:,}: {out}")
+
+
+@main.command()
+@_RUN
+@click.option("--features", help="mnist, fashion_mnist, inception, none, or a file of weights "
+              "[default: the one shipped for the data].")  # fmt: skip
+@click.option("--num", default=10_000, show_default=True, type=click.IntRange(10, 1_000_000))
+@_SEED
+@click.option("--data-root", help="Where the real images are [default: $GAN_DATA, else data].")
+@_DEVICE
+@_mendable
+def evaluate(
+    run_or_checkpoint: Path, features: str | None, num: int, seed: int, data_root: str | None,
+    device: str,
+) -> None:  # fmt: skip
+    """Judge a generator against real images, beside the floor that real images reach themselves.
+
+    Prints one JSON record with the values and the whole protocol.
+    """
+    import json
+
+    from gan.metrics.evaluate import evaluate as judge
+    from gan.sampling import load_trained
+    from gan.training.precision import choose_device
+
+    on = choose_device(device)
+    trained = load_trained(run_or_checkpoint, on, data_root=data_root)
+    record = judge(trained, features=features, num=num, seed=seed, device=on)
+    click.echo(json.dumps(record, indent=2))
 
 
 @main.command()

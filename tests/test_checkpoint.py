@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gan.training.checkpoint import (
     FORMAT,
-    KEYS,
+    TYPES,
     BadCheckpoint,
     DiskFull,
     checkpoint_path,
@@ -26,7 +26,7 @@ from gan.training.checkpoint import (
 
 
 def payload(step: int = 0) -> dict:
-    values: dict = dict.fromkeys(KEYS, 0)
+    values: dict = {key: kind() for key, kind in TYPES.items()}
     return {**values, "format": FORMAT, "step": step, "g": {"w": torch.arange(2000.0)}}
 
 
@@ -132,6 +132,9 @@ def test_another_version_and_missing_keys_are_named(saved: Path) -> None:
         load_checkpoint(saved)
     short = payload()
     del short["d_optim"]
+    save_checkpoint(saved, {**payload(), "step": "many"})
+    with pytest.raises(BadCheckpoint, match="step must be of type int; got str"):
+        load_checkpoint(saved)
     save_checkpoint(saved, {**short, "extra": 1})
     with pytest.raises(
         BadCheckpoint, match=r"missing keys \['d_optim'\], unknown keys \['extra'\]"
@@ -156,9 +159,10 @@ _SAVE_FOREVER = """
 import sys
 from pathlib import Path
 import torch
-from gan.training.checkpoint import KEYS, FORMAT, save_checkpoint
+from gan.training.checkpoint import FORMAT, TYPES, save_checkpoint
 for step in range(10**6):
-    values = {**dict.fromkeys(KEYS, 0), "format": FORMAT, "g": torch.full((2_000_000,), step)}
+    values = {key: kind() for key, kind in TYPES.items()}
+    values |= {"format": FORMAT, "g": {"w": torch.full((2_000_000,), step)}}
     save_checkpoint(Path(sys.argv[1]), values)
     print(step, flush=True)
 """
@@ -177,7 +181,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_good_file(tmp_path: Path) -> Non
         except subprocess.TimeoutExpired:
             writer.kill()
         writer.wait()
-        loaded = load_checkpoint(path)["g"]
+        loaded = load_checkpoint(path)["g"]["w"]
         assert (loaded == loaded[0]).all()
 
 

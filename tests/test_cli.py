@@ -28,7 +28,7 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     assert min(times) < 0.3
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "walk", "data", "config"])
+@pytest.mark.parametrize("verb", ["train", "sample", "walk", "evaluate", "data", "config"])
 def test_every_verb_has_help(verb: str) -> None:
     shown = gan(verb, "--help")
     assert shown.exit_code == 0 and len(shown.output) > 100

@@ -31,12 +31,14 @@ def short(command: str, images: Path) -> list[str]:
         words += ["--set", "data.source=synthetic", "--set", f"data.root={images}"]
     if verb == "train":
         words += SHORT
+    if verb == "evaluate":
+        words += ["--data-root", str(images), "--features", "none", "--num", "100"]
     launcher = {"gan": ["-m", "gan"], "torchrun": ["-m", "torch.distributed.run", "--standalone"]}
     return [sys.executable, *launcher[words[0]], *words[1:]]
 
 
 def test_the_readme_names_every_verb() -> None:
-    for verb in ("train", "sample", "walk", "data", "config"):
+    for verb in ("train", "sample", "walk", "evaluate", "data", "config"):
         assert any(f"gan {verb} " in command for command in COMMANDS), verb
 
 

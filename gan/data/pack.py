@@ -248,9 +248,11 @@ def _sha256(text: str) -> str:
 def summary(source: Source, packed: PackedImages) -> str:
     """Says what was found, packed and left out."""
     _, channels, height, width = packed.images.shape
+    num_bad = len(source) - len(packed)
     lines = [
         f"found    {len(source):,} images in {source.place}",
         *(f"         {note}" for note in source.notes),
+        *([f"left out {num_bad:,} bad images, listed in pack.json"] if num_bad else []),
         f"first    {', '.join(str(name) for name in source.names[:3])}",
         f"classes  {len(packed.classes)}: {', '.join(packed.classes[:10])}"
         if packed.classes

@@ -18,10 +18,23 @@ import torch
 from torch import Tensor, nn
 
 FORMAT = 1
-KEYS = frozenset(
-    "format config image_shape classes data step images_seen environment metric "
-    "g d g_ema g_ema_updates g_optim d_optim".split()
-)
+TYPES: dict[str, type] = {
+    "format": int,
+    "config": dict,  # the settings that decide what the run computes
+    "image_shape": list,
+    "classes": list,  # their names
+    "data": str,  # checksum of the packed images
+    "step": int,
+    "images_seen": int,
+    "environment": dict,  # what else decides the last bits
+    "metric": dict,
+    "g": dict,
+    "d": dict,
+    "g_ema": dict,
+    "g_ema_updates": int,
+    "g_optim": dict,
+    "d_optim": dict,
+}
 _MAX_BYTES = 16 << 30
 
 
@@ -78,11 +91,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise BadCheckpoint(
             f"{path}: checkpoint format {payload['format']!r:.20}; this program reads {FORMAT}"
         )
-    if payload.keys() != KEYS:
-        missing, extra = KEYS - payload.keys(), payload.keys() - KEYS
+    if payload.keys() != TYPES.keys():
+        missing, extra = TYPES.keys() - payload.keys(), payload.keys() - TYPES.keys()
         raise BadCheckpoint(
             f"{path}: missing keys {sorted(missing)}, unknown keys {sorted(map(str, extra))[:9]}"
         )
+    for key, kind in TYPES.items():
+        if type(payload[key]) is not kind:
+            found = type(payload[key]).__name__
+            raise BadCheckpoint(f"{path}: {key} must be of type {kind.__name__}; got {found}")
     return payload
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gan.config import identity
+from gan.config import identity, parse_config
 from gan.training.checkpoint import BadCheckpoint, check_weights, load_checkpoint, newest_good
 from gan.training.distributed import from_first
 from gan.training.run import Run
@@ -40,12 +40,12 @@ def _is_bad(loaded: object) -> bool:
 
 
 def _require_same_run(run: Run, payload: dict, path: Path) -> None:
-    old, new = payload["config"], identity(run.cfg)
+    old, new = identity(parse_config(payload["config"], origin=str(path))), identity(run.cfg)
     differ = [
-        f"  {section}.{key}: {old.get(section, {}).get(key)!r} there, {value!r} asked for"
+        f"  {section}.{key}: {old[section][key]!r} there, {value!r} asked for"
         for section, values in new.items()
         for key, value in values.items()
-        if old.get(section, {}).get(key) != value
+        if old[section][key] != value
     ]
     if payload["data"] != run.packed.checksum:
         differ.append(f"  the images of data.source {run.cfg.data.source} are not the same")
