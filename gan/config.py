@@ -165,7 +165,9 @@ class HardwareConfig(_Section):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the convolutions")
     channels_last: Literal["auto", "on", "off"] = Field("auto", description="memory layout")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile")
-    threads: int = Field(0, description="CPU threads; 0: one per core", ge=0, le=1024)
+    threads: int = Field(
+        0, description="CPU threads; 0: $OMP_NUM_THREADS, else one per core", ge=0, le=1024
+    )
 
 
 class Config(_Section):

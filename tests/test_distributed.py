@@ -17,8 +17,7 @@ from tests.conftest import TINY, tiny_config
 def torchrun(*words: object, ranks: int = 2) -> subprocess.Popen:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
                f"--nproc-per-node={ranks}", *map(str, words)]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
 _GRADIENTS = """
@@ -49,7 +48,7 @@ def test_gradients_of_two_ranks_are_those_of_one_process(tmp_path: Path) -> None
     process = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
          str(script), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.wait(timeout=120) == 0, process.stderr.read()

@@ -2,26 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 EDITIONS = ("transposed_convolution.md", "transposed_convolution.zh-CN.md")
 COMMAND = "python scripts/draw_transposed_conv.py"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Computes on one thread: on tensors this small, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def read(edition: str) -> str:

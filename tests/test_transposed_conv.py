@@ -1,7 +1,5 @@
 """`conv_transpose2d` against PyTorch's, numbers written by hand, and the convolution."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,15 +12,6 @@ from gan.nn.transposed_conv import conv_transpose2d
 EXACT = {"atol": 1e-12, "rtol": 0}
 sweep = settings(max_examples=250, deadline=None, derandomize=True, database=None)
 small = st.integers(1, 3)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Computes on one thread: on tensors this small, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @st.composite

@@ -1,6 +1,5 @@
 """Owns the choice of number format, memory layout and threads from what the machine is."""
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ def choose_precision(cfg: HardwareConfig, device: torch.device) -> Precision:
         dtype=torch.bfloat16 if bf16 else torch.float32,
         channels_last=cfg.channels_last == "on" or (cfg.channels_last == "auto" and bf16),
         compiled=cfg.compile == "on" or (cfg.compile == "auto" and device.type == "cuda"),
-        threads=cfg.threads or len(os.sched_getaffinity(0)),
+        threads=cfg.threads or torch.get_num_threads(),
     )
 
 
