@@ -155,6 +155,9 @@ class TrainConfig(_Section):
     )
     log_every_steps: int = _free(50, "cadence of the status line, scalars and checks", ge=1)
     sample_every_steps: int = _free(500, "cadence of image grids", ge=1)
+    evaluate_every_steps: int = _free(
+        0, "cadence of evaluation, which keeps checkpoints/best.pt; 0: never", ge=0
+    )
     checkpoint_every_steps: int = _free(1000, "cadence of checkpoints", ge=1)
     keep_checkpoints: int = _free(3, "newest checkpoints to keep", ge=2)
 

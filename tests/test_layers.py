@@ -14,7 +14,7 @@ ROWS = [
     "nn.discriminator data.batches sampling metrics.reference",
     "training.sizes training.state metrics.evaluate",
     "training.steps training.run",
-    "training.resume training.report training.dry_run",
+    "training.resume training.report training.dry_run training.judge",
     "training.loop",
     "cli",
     "__main__",

@@ -71,9 +71,11 @@ def test_other_networks_resume_exactly_too(tmp_path: Path, changes: dict) -> Non
     assert sums(tmp_path / "whole") == sums(tmp_path / "parts")
 
 
-def test_sampling_and_logging_do_not_touch_a_run(tmp_path: Path) -> None:
+def test_sampling_logging_and_evaluating_do_not_touch_a_run(tmp_path: Path) -> None:
     for name, every in (("often", 1), ("seldom", 100)):
         cadence = {"sample_every_steps": every, "log_every_steps": every}
+        if name == "often":
+            cadence["evaluate_every_steps"] = 2
         train(tiny_config(tmp_path, train=cadence), tmp_path / name, "cpu")
     assert (
         sums(tmp_path / "often")["step_00000004.pt"]
@@ -224,6 +226,21 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
     train(cfg, tmp_path / "run", "cpu")
     assert sums(tmp_path / "run") == before
     assert "done before" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_the_best_checkpoint_is_kept_by_its_metric(tmp_path: Path) -> None:
+    steps = {"num_steps": 6, "evaluate_every_steps": 1, "g_learning_rate": 0.05}
+    train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    tag = "metric/sliced_wasserstein_mean"
+    values = {row["step"]: row[tag] for row in rows if tag in row}
+    assert values.keys() == {1, 2, 3, 4, 5, 6}
+    best = min(values, key=values.get)
+    record = json.loads((tmp_path / "run/checkpoints/best.json").read_text())
+    assert record == {
+        "step": best, "metric": "sliced_wasserstein_mean", "value": values[best],
+    }  # fmt: skip
+    assert load_checkpoint(tmp_path / "run/checkpoints/best.pt")["step"] == best
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from gan.config import DataConfig
@@ -225,7 +226,9 @@ def _download(name: str, root: Path) -> None:
     import torchvision.datasets  # 3 s, and only here; checks the archives' md5
 
     try:
-        getattr(torchvision.datasets, name)(str(root), download=True)
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".download.lock"):  # several processes may start together
+            getattr(torchvision.datasets, name)(str(root), download=True)
     except (OSError, RuntimeError) as error:
         raise MissingData(
             f"{name}: the download failed ({' '.join(str(error).split())[:200]}); "

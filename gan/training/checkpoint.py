@@ -27,7 +27,6 @@ TYPES: dict[str, type] = {
     "step": int,
     "images_seen": int,
     "environment": dict,  # what else decides the last bits
-    "metric": dict,
     "g": dict,
     "d": dict,
     "g_ema": dict,

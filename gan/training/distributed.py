@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-_TIMEOUT = timedelta(minutes=5)  # the longest wait is for rank 0's checkpoint to be written
+_TIMEOUT = timedelta(minutes=2)  # the longest wait is for rank 0 to save or to evaluate
 
 
 @dataclass(frozen=True)

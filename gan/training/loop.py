@@ -18,6 +18,7 @@ from gan.data.sources import open_source
 from gan.training import report
 from gan.training.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint
 from gan.training.distributed import Ranks, from_first, largest, process_group
+from gan.training.judge import Judge
 from gan.training.precision import choose_device, choose_precision
 from gan.training.resume import go_on, initialise
 from gan.training.run import Run, Window
@@ -65,11 +66,11 @@ def train(
     packed = _pack(cfg, progress)
     with process_group(device) as ranks, stop_on_signals() as stop:
         _require_divisible(cfg, ranks)
+        require_memory(cfg, len(packed.classes), device, ranks.world_size)
         if run_dir is None:
             made = next_run_dir(Path("runs"), name) if ranks.is_first else None
             run_dir = from_first(made, ranks)
         with locked(run_dir) if ranks.is_first else nullcontext():
-            require_memory(cfg, len(packed.classes), device, ranks.world_size)
             state = make_state(cfg, len(packed.classes), device, precision, ranks)
             run = Run(cfg, run_dir, packed, state)
             notes = go_on(run) or initialise(run)
@@ -107,6 +108,7 @@ def _pack(cfg: Config, progress: Progress | None) -> PackedImages:
 def _loop(run: Run, stop: StopRequest) -> None:
     train, state = run.cfg.train, run.state
     stream = _batches(run)
+    judge = Judge(run) if run.tracker and train.evaluate_every_steps else None
     window, ending = Window(), 0
     values: dict[str, Tensor] = {}
     while state.step < train.num_steps and not ending:
@@ -114,19 +116,27 @@ def _loop(run: Run, stop: StopRequest) -> None:
         window.add(values)
         ending = _ending(run, stop)
         last = bool(ending) or state.step == train.num_steps
-        if last or state.step % train.log_every_steps == 0:
+        logged = _due(state.step, train.log_every_steps, last)
+        if logged:
             _log(run, window, values)
-            window = Window()
-        if run.tracker and (last or state.step % train.sample_every_steps == 0):
+        if _due(state.step, train.checkpoint_every_steps, last):
+            _save(run)  # before all that takes time: a signal's sender may not wait
+        if run.tracker and _due(state.step, train.sample_every_steps, last):
             report.sample(run)
-        if last or state.step % train.checkpoint_every_steps == 0:
-            _save(run)
+        if judge and _due(state.step, train.evaluate_every_steps, last and ending <= _TIME_UP):
+            judge.evaluate(run)
+        if logged:
+            window = Window()  # made last, so that its clock runs for steps alone
     if run.tracker and values:
         report.finish(run)
     elif run.tracker:
         run.tracker.say(f"done before: step {state.step:,} of train.num_steps {train.num_steps:,}")
     if ending not in (0, _TIME_UP):
         raise Stopped(ending, run.run_dir)
+
+
+def _due(step: int, every_steps: int, last: bool) -> bool:
+    return last or step % every_steps == 0
 
 
 def _one_step(run: Run, stream: Iterator[Batch], window: Window) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gan.config import HardwareConfig, identity
-from gan.latents import draw_labels, draw_latents, rng
+from gan.latents import rng
 from gan.sampling import generate, grid, save_gif, to_pil
 from gan.tracking import Tracker, gradient_norm, network_histograms
 from gan.training.precision import choose_precision
@@ -61,7 +61,7 @@ def log(run: Run, window: Window, means: dict[str, float], values: dict[str, Ten
         "learning_rate/d": state.d_optim.param_groups[0]["lr"],
     }
     run.tracker.scalars(state.step, state.images_seen, means)
-    run.latest = means
+    run.latest |= means
     histograms = {tag: value for tag, value in values.items() if value.dim()}
     if (state.step // train.log_every_steps) % _HISTOGRAM_EVERY_LOGS == 0:
         histograms |= network_histograms({"g": state.g, "d": state.d})
@@ -88,7 +88,7 @@ def sample(run: Run) -> None:
     """Writes grids of G and of its average, from one fixed noise batch."""
     assert run.tracker
     state = run.state
-    z, labels = _shown_latents(run)
+    z, labels = run.latents(_NUM_SHOWN)
     for name, generator in (("ema", state.g_ema.module), ("raw", state.g)):
         sheet = grid(generate(generator, z, labels))
         to_pil(sheet).save(run.samples / f"{name}_{state.step:08}.png")
@@ -107,7 +107,8 @@ def finish(run: Run) -> None:
         for section, values in identity(run.cfg).items()
         for key, value in values.items()
     }
-    final = {f"final/{tag}": run.latest[tag] for tag in ("loss/d", "loss/g", "d/real", "d/fake")}
+    shown = ("loss/d", "loss/g", "d/real", "d/fake")
+    final = {f"final/{t}": v for t, v in run.latest.items() if t in shown or "metric/" in t}
     run.tracker.hyperparameters(settings, final, run.state.images_seen)
     run.tracker.say(
         f"done: step {run.state.step:,}, {run.state.images_seen:,} images, "
@@ -122,7 +123,7 @@ def _show_start(run: Run, tracker: Tracker) -> None:
     tracker.image("images/real", real, 0)
     for name in ("config.yaml", "meta.json"):
         tracker.text(name, (run.run_dir / name).read_text())
-    z, labels = _shown_latents(run)
+    z, labels = run.latents(_NUM_SHOWN)
     tracker.graph(_Chain(run, None if labels is None else labels[:2]), z[:2])
 
 
@@ -138,13 +139,6 @@ class _Chain(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return self.discriminator(self.generator(z, self.labels), self.labels)
-
-
-def _shown_latents(run: Run) -> tuple[Tensor, Tensor | None]:
-    model, seed = run.cfg.model, run.cfg.train.seed
-    num_classes = len(run.packed.classes) if model.conditional else 0
-    labels = draw_labels(_NUM_SHOWN, num_classes, seed=seed)
-    return draw_latents(_NUM_SHOWN, model.z_dim, model.z_dist, seed=seed), labels
 
 
 def _open(path: Path) -> Image.Image:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gan.config import Config
 from gan.data.pack import PackedImages
+from gan.latents import draw_labels, draw_latents
 from gan.tracking import Tracker
 from gan.training.state import TrainState
 
@@ -39,6 +40,13 @@ class Run:
     def minutes(self) -> float:
         """Minutes since this call started."""
         return (time.monotonic() - self.started) / 60
+
+    def latents(self, num: int) -> tuple[Tensor, Tensor | None]:
+        """Returns the run's fixed latents (num, Z) and labels (num,), for grids and evaluation."""
+        model, seed = self.cfg.model, self.cfg.train.seed
+        num_classes = len(self.packed.classes) if model.conditional else 0
+        labels = draw_labels(num, num_classes, seed=seed)
+        return draw_latents(num, model.z_dim, model.z_dist, seed=seed), labels
 
 
 @dataclass

@@ -29,7 +29,6 @@ class TrainState:
     ranks: Ranks = field(default_factory=Ranks)
     step: int = 0
     images_seen: int = 0
-    metric: dict[str, Any] = field(default_factory=dict)  # the best evaluation so far
 
 
 def make_state(
@@ -79,7 +78,6 @@ def to_payload(state: TrainState, cfg: Config, classes: tuple[str, ...], data: s
         "step": state.step,
         "images_seen": state.images_seen,
         "environment": environment(state),
-        "metric": state.metric,
         "g": state.g.state_dict(),
         "d": state.d.state_dict(),
         "g_ema": state.g_ema.module.state_dict(),
@@ -110,7 +108,6 @@ def restore(state: TrainState, payload: dict[str, Any]) -> None:
         _load_moments(getattr(state, name), payload[name], name)
     state.step = payload["step"]
     state.images_seen = payload["images_seen"]
-    state.metric = dict(payload["metric"])
 
 
 def networks(state: TrainState) -> dict[str, nn.Module]:

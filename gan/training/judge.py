@@ -1,0 +1,61 @@
+"""Owns evaluation during a run: on the averaged generator, beside the run, never in its state."""
+
+import json
+
+import torch
+
+from gan.metrics.evaluate import score
+from gan.metrics.features import load_features
+from gan.metrics.reference import NONE, Reference, default_network, make_reference, real_images
+from gan.sampling import generate
+from gan.training.checkpoint import save_checkpoint
+from gan.training.run import Run
+from gan.training.state import to_payload
+
+_NUM = 2000  # images; the whole record is `gan evaluate`'s
+_SEED = 0
+
+
+class Judge:
+    """Compares a run's generator with real images it has looked at once; keeps the best."""
+
+    def __init__(self, run: Run) -> None:
+        """Looks at the real images: seconds, once a call."""
+        data = run.cfg.data
+        name = default_network(data.source)
+        network = None if name == NONE else load_features(name, torch.device("cpu"))
+        self.reference: Reference = make_reference(
+            *real_images(data), network, num=_NUM, seed=_SEED
+        )
+        # by this value the best checkpoint is chosen; less is better
+        self.metric = "frechet_distance" if network else "sliced_wasserstein_mean"
+        self.record = run.checkpoints / "best.json"
+
+    def evaluate(self, run: Run) -> None:
+        """Measures, writes the curves, and saves best.pt when it is the best so far."""
+        assert run.tracker
+        state = run.state
+        z, labels = run.latents(self.reference.num)
+        values = score(generate(state.g_ema.module, z, labels), self.reference)
+        tags = {f"metric/{name}": value for name, value in values.items()}
+        run.tracker.scalars(state.step, state.images_seen, tags)
+        run.latest |= tags
+        value, best = values[self.metric], self._best(state.step)
+        better = best is None or value < best
+        run.tracker.say(
+            f"step {state.step:,}: {self.metric} {value:.4g}"
+            + (", the best so far" if better else f"; best {best:.4g}")
+        )
+        if better:
+            payload = to_payload(state, run.cfg, run.packed.classes, run.packed.checksum)
+            save_checkpoint(run.checkpoints / "best.pt", payload)
+            record = {"step": state.step, "metric": self.metric, "value": value}
+            self.record.write_text(json.dumps(record) + "\n")
+
+    def _best(self, step: int) -> float | None:
+        """Returns the best value before a step; a run that went back forgets what came after."""
+        try:
+            record = json.loads(self.record.read_text())
+        except (OSError, ValueError):
+            return None
+        return record["value"] if record["step"] < step else None
