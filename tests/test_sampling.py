@@ -129,7 +129,7 @@ def test_a_checkpoint_that_asks_for_another_network_is_refused(
     for config, message in [
         (huge, r"g_ema\.layers\.0\.weight: .* where the config's network has"),
         ({**huge, "model": {**huge["model"], "g_width": 10**6}}, r"model\.g_width"),
-        ("nonsense", "valid dictionary"),
+        ({**huge, "model": "nonsense"}, r"model: .* got 'nonsense'"),
     ]:
         save_checkpoint(tmp_path / "a.pt", {**payload, "config": config})
         with pytest.raises(BadCheckpoint, match=message) as caught:
