@@ -117,6 +117,13 @@ def test_a_class_changes_image_and_logit() -> None:
     assert abs(logits[0] - logits[1]) > 1e-6
 
 
+def test_a_fresh_discriminator_judges_the_image_more_than_the_class() -> None:
+    torch.manual_seed(0)
+    d = Discriminator(ModelConfig(conditional=True), (1, 32, 32), 10)
+    logits = d(torch.randn(64, 1, 32, 32), torch.arange(64) % 10)
+    assert logits.abs().max() < 5
+
+
 def test_pac_joins_neighbours() -> None:
     torch.manual_seed(0)
     d = Discriminator(ModelConfig(pac=2, d_width=4, d_norm="none"), (1, 28, 28))

@@ -42,6 +42,9 @@ class Discriminator(nn.Module):
         self.head = nn.Conv2d(widths[-1], 1, (height >> levels, width >> levels), bias=bias)
         self.embedding = nn.Embedding(num_classes, widths[-1]) if num_classes else None
         self.apply(init_weights)
+        if self.embedding is not None:
+            # of the head's scale: from N(0, 1) the classes drown the image, and D never recovers
+            nn.init.normal_(self.embedding.weight, 0.0, 0.02)
         if cfg.d_norm == "spectral":
             for module in self.modules():
                 if isinstance(module, nn.Conv2d | nn.Embedding):
