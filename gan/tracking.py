@@ -28,6 +28,7 @@ class Tracker:
         """Cuts back what an earlier, killed process wrote after `step`."""
         self._log: TextIO = open(run_dir / "log.txt", "a", buffering=1)
         self._metrics: TextIO = _cut_back(run_dir / "metrics.jsonl", step)
+        self._evaluations: TextIO = _cut_back(run_dir / "evaluations.jsonl", step)
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True)
@@ -55,8 +56,17 @@ class Tracker:
 
     def scalars(self, step: int, images_seen: int, values: Mapping[str, float]) -> None:
         """Writes one object to metrics.jsonl and one point to each curve."""
+        self._write_row(self._metrics, step, images_seen, values)
+
+    def evaluation(self, step: int, images_seen: int, values: Mapping[str, float]) -> None:
+        """Writes one object to evaluations.jsonl and one point to each curve."""
+        self._write_row(self._evaluations, step, images_seen, values)
+
+    def _write_row(
+        self, file: TextIO, step: int, images_seen: int, values: Mapping[str, float]
+    ) -> None:
         row = {"step": step, "images_seen": images_seen, **values}
-        self._metrics.write(json.dumps(row) + "\n")
+        file.write(json.dumps(row) + "\n")
 
         def write(board: Any) -> None:
             for tag, value in values.items():
@@ -113,6 +123,7 @@ class Tracker:
             self._bar.close()
         self._attempt(lambda board: board.close())
         self._metrics.close()
+        self._evaluations.close()
         self._log.close()
 
     def _attempt(self, write: Callable[[Any], None]) -> None:

@@ -231,7 +231,9 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
 def test_the_best_checkpoint_is_kept_by_its_metric(tmp_path: Path) -> None:
     steps = {"num_steps": 6, "evaluate_every_steps": 1, "g_learning_rate": 0.05}
     train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
-    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run/evaluations.jsonl").read_text().splitlines()
+    ]
     tag = "metric/sliced_wasserstein_mean"
     values = {row["step"]: row[tag] for row in rows if tag in row}
     assert values.keys() == {1, 2, 3, 4, 5, 6}

@@ -38,7 +38,7 @@ class Judge:
         z, labels = run.latents(self.reference.num)
         values = score(generate(state.g_ema.module, z, labels), self.reference)
         tags = {f"metric/{name}": value for name, value in values.items()}
-        run.tracker.scalars(state.step, state.images_seen, tags)
+        run.tracker.evaluation(state.step, state.images_seen, tags)
         run.latest |= tags
         value, best = values[self.metric], self._best(state.step)
         better = best is None or value < best
