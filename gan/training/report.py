@@ -124,10 +124,10 @@ def _show_start(run: Run, tracker: Tracker) -> None:
     for name in ("config.yaml", "meta.json"):
         tracker.text(name, (run.run_dir / name).read_text())
     z, labels = run.latents(_NUM_SHOWN)
-    tracker.graph(_Chain(run, None if labels is None else labels[:2]), z[:2])
+    tracker.graph(_GeneratorToDiscriminator(run, None if labels is None else labels[:2]), z[:2])
 
 
-class _Chain(nn.Module):
+class _GeneratorToDiscriminator(nn.Module):
     """Fresh copies of G and D as one module on the CPU, for TensorBoard's graph."""
 
     def __init__(self, run: Run, labels: Tensor | None) -> None:
