@@ -149,8 +149,8 @@ Made by `{command}` on {time.strftime("%Y-%m-%d")}, on a CPU with
 column of highest frequency, where a pattern that repeats every second pixel lies. Untrained: 256
 images of fresh weights with the batch's own statistics. Trained: {NUM:,} images of the averaged
 generator, as 8-bit pixels. *Distance*: Fréchet distance to {NUM:,} real images in the features of
-this project's {cfg.data.source} network (`gan/metrics`); it is not an FID. One seed: how much another
-seed would change was not measured.
+this project's {cfg.data.source} network (`gan/metrics`); it is not an FID. One seed: how
+much another seed would change was not measured.
 
 Why a pattern can be there at all, and why resize and ICNR start without it:
 [the lesson](transposed_convolution.md).
