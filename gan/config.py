@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -181,13 +180,11 @@ class Config(_Section):
     train: TrainConfig = Field(default_factory=TrainConfig)
     hardware: HardwareConfig = Field(default_factory=HardwareConfig)
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _combinations(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> "Config":
-        config = handler(value)
-        for problem in _impossible(config):
-            raise ValueError(problem)
-        return config
+    @model_validator(mode="after")
+    def _combinations(self) -> "Config":
+        if problems := list(_impossible(self)):
+            raise ValueError("; ".join(problems))
+        return self
 
 
 def _impossible(config: Config) -> Iterator[str]:

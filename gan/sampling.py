@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,14 +60,14 @@ class Trained:
         return torch.full((num,), names.index(only) if only in names else int(only))
 
 
-def find_checkpoint(run_or_checkpoint: Path) -> Path:
-    """Returns a checkpoint file itself, or the newest good one of a run directory."""
+def _find_checkpoint(run_or_checkpoint: Path) -> tuple[Path, dict[str, Any]]:
+    """Loads a checkpoint file itself, or the newest good one of a run directory."""
     if not run_or_checkpoint.is_dir():
-        return run_or_checkpoint
+        return run_or_checkpoint, load_checkpoint(run_or_checkpoint)
     faults = []
     for path, payload in newest_good(run_or_checkpoint / "checkpoints"):
         if not isinstance(payload, BadCheckpoint):
-            return path
+            return path, payload
         faults.append(f"\n  {payload}")
     raise BadCheckpoint(f"{run_or_checkpoint}: no good checkpoint in it{''.join(faults)}")
 
@@ -78,8 +79,7 @@ def load_trained(
 
     A checkpoint does not say where its data set lies: that is `data_root`, or the default.
     """
-    path = find_checkpoint(run_or_checkpoint)
-    payload = load_checkpoint(path)
+    path, payload = _find_checkpoint(run_or_checkpoint)
     try:
         cfg = parse_config(payload["config"], origin=str(path))
         if data_root is not None:
@@ -159,8 +159,10 @@ def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | 
     if out.suffix == ".png":
         to_pil(grid(images)).save(out, pnginfo=origin)
     elif out.suffix == ".npz":
-        classes = {} if labels is None else {"labels": labels.numpy()}
-        np.savez_compressed(out, images=images.transpose(0, 2, 3, 1), **classes)  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {"images": images.transpose(0, 2, 3, 1)}
+        if labels is not None:
+            arrays["labels"] = labels.numpy()
+        np.savez_compressed(out, **arrays)
     else:
         out.mkdir(exist_ok=True)
         for i, image in enumerate(images):

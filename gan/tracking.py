@@ -38,7 +38,7 @@ class Tracker:
 
     def say(self, text: str) -> None:
         """Prints a line and keeps it in log.txt."""
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self._keep(text)
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:
@@ -47,7 +47,7 @@ class Tracker:
     def status(self, step: int, text: str) -> None:
         """Shows the one line that changes: a bar on a terminal, else now and then a line."""
         if self._bar is not None:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._keep(text)
             self._bar.set_postfix_str(text)
             self._bar.update(step - self._bar.n)
         elif time.monotonic() - self._last_status >= _STATUS_EVERY_S:
@@ -61,6 +61,9 @@ class Tracker:
     def evaluation(self, step: int, images_seen: int, values: Mapping[str, float]) -> None:
         """Writes one object to evaluations.jsonl and one point to each curve."""
         self._write_row(self._evaluations, step, images_seen, values)
+
+    def _keep(self, text: str) -> None:
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def _write_row(
         self, file: TextIO, step: int, images_seen: int, values: Mapping[str, float]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from gan.config import Config, parse_config
 from gan.training.loop import train
@@ -28,6 +29,15 @@ def tiny_config(root: Path, **sections: dict) -> Config:
     values["data"]["root"] = str(root)
     values["hardware"] = sections.get("hardware", {})
     return parse_config(values, origin="tiny")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The tiny config as a file."""
+    path = tmp_path / "tiny.yaml"
+    data = {**TINY["data"], "root": str(tmp_path)}
+    path.write_text(yaml.safe_dump({**TINY, "data": data}))
+    return path
 
 
 @pytest.fixture(scope="session")

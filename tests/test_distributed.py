@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 import yaml
 
@@ -64,14 +63,6 @@ def test_gradients_of_two_ranks_are_those_of_one_process(tmp_path: Path) -> None
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for ours, parameter in zip(found, state.d.parameters(), strict=True):
             torch.testing.assert_close(ours, parameter.grad, rtol=0, atol=1e-6)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    data = {**TINY["data"], "root": str(tmp_path)}
-    path.write_text(yaml.safe_dump({**TINY, "data": data}))
-    return path
 
 
 def test_two_ranks_resume_exactly_and_one_process_goes_on(config: Path, tmp_path: Path) -> None:

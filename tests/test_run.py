@@ -16,7 +16,7 @@ import yaml
 
 from gan.training.checkpoint import load_checkpoint
 from gan.training.loop import NonFinite, train
-from tests.conftest import TINY, tiny_config
+from tests.conftest import tiny_config
 
 CHECKPOINTS = "checkpoints/step_*.pt"
 
@@ -24,14 +24,6 @@ CHECKPOINTS = "checkpoints/step_*.pt"
 def gan(*words: object, **kwargs: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "gan", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, **kwargs)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    data = {**TINY["data"], "root": str(tmp_path)}
-    path.write_text(yaml.safe_dump({**TINY, "data": data}))
-    return path
 
 
 def sums(run_dir: Path) -> dict[str, str]:

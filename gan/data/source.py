@@ -19,7 +19,7 @@ class Source:
     """A data set that can be read image by image."""
 
     place: str  # for messages: the folder or file
-    names: Sequence[str]  # of each image, for messages
+    names: Sequence[object]  # of each image, for messages
     read: Callable[[int], Image.Image]  # picklable when `parallel`
     fingerprint: str  # changes when a file of the source does
     labels: np.ndarray | None = None  # int64 (N,)
@@ -40,7 +40,7 @@ def from_arrays(
 ) -> Source:
     """Makes a source of uint8 images (N, H, W) or (N, H, W, 3) and int64 labels (N,)."""
     read = partial(_from_array, images)
-    return Source(place, range(len(images)), read, fingerprint, labels, classes)  # type: ignore[arg-type]
+    return Source(place, range(len(images)), read, fingerprint, labels, classes)
 
 
 def _from_array(images: np.ndarray, index: int) -> Image.Image:

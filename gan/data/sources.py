@@ -37,6 +37,10 @@ class MissingData(ValueError):
     """Tells which file to put where."""
 
 
+class NothingHeldOut(ValueError):
+    """The source has no images beside those to train on."""
+
+
 def open_source(cfg: DataConfig, split: Split = "train", *, download: bool = False) -> Source:
     """Finds a data set and checks its files.
 
@@ -98,7 +102,7 @@ def _stacked_mnist(root: Path, split: Split, cfg: DataConfig, download: bool) ->
     names = range(len(picks))
     return Source(
         place=digits.place,
-        names=names,  # type: ignore[arg-type]
+        names=names,
         read=read,
         fingerprint=f"stacked {len(picks)} {digits.fingerprint}",
         labels=labels,
@@ -158,7 +162,9 @@ def _celeba_split(source: Source, partition: Path, split: Split) -> Source:
     lines = (line.split() for line in partition.read_text().splitlines())
     held_out = {fields[0] for fields in lines if len(fields) == 2 and fields[1] == "2"}
     wanted = [
-        name for name in source.names if (PurePosixPath(name).name in held_out) == (split == "test")
+        name
+        for name in source.names
+        if (PurePosixPath(str(name)).name in held_out) == (split == "test")
     ]
     if not wanted:
         raise ValueError(f"{source.place}: no image of the {split} split of {partition}")
@@ -190,7 +196,7 @@ def _synthetic(root: Path, split: Split, cfg: DataConfig, download: bool) -> Sou
     read = partial(_draw_shape, (width, height), 0 if split == "train" else 1)
     fingerprint = f"synthetic {split} {height}x{width}"
     names = range(len(labels))
-    return Source("drawn", names, read, fingerprint, labels, ("disc", "square"))  # type: ignore[arg-type]
+    return Source("drawn", names, read, fingerprint, labels, ("disc", "square"))
 
 
 def _draw_shape(size: tuple[int, int], stream: int, index: int) -> Image.Image:
@@ -219,7 +225,7 @@ SOURCES: dict[str, Callable[[Path, Split, DataConfig, bool], Source]] = {
 
 def _only_train(split: Split, name: str) -> None:
     if split != "train":
-        raise ValueError(f"data.source {name} has no held-out images")
+        raise NothingHeldOut(f"data.source {name} has no held-out images")
 
 
 def _download(name: str, root: Path) -> None:

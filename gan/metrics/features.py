@@ -151,7 +151,8 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
     if _checksum(weights) != sha256:
         raise ValueError(f"{path}: damaged (the weights' sha256 does not match)")
     classifier.load_state_dict(weights, assign=True)
-    classifier.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier.eval().requires_grad_(False)
+    classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     resize = f"to {side}x{side}, bilinear, antialiased"
     return FeatureNetwork(name, sha256, channels, resize, classes, classifier, metadata)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gan.config import DataConfig
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import MissingData, open_source
+from gan.data.sources import NothingHeldOut, open_source
 from gan.latents import rng
 from gan.metrics.features import FeatureNetwork, Features
 from gan.metrics.pyramid import Pyramid, pyramid
@@ -46,11 +46,7 @@ def real_images(cfg: DataConfig) -> tuple[PackedImages, PackedImages | None]:
     train = pack(open_source(cfg), cfg)
     try:
         return train, pack(open_source(cfg, "test"), cfg)
-    except MissingData:
-        raise
-    except ValueError as error:
-        if "no held-out images" not in str(error):
-            raise
+    except NothingHeldOut:
         return train, None
 
 

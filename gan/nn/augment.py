@@ -38,12 +38,10 @@ def _translate(images: Tensor, rng: np.random.Generator) -> Tensor:
 def _cut_out(images: Tensor, rng: np.random.Generator) -> Tensor:
     """Sets a square of half a side, anywhere, to zero."""
     num, _, height, width = images.shape
-    keep = torch.ones(num, 1, height, width, dtype=torch.bool, device=images.device)
     inside = []
     for side, axis in ((height, 2), (width, 3)):
         centre = torch.from_numpy(rng.integers(0, side + 1, num)).to(images.device)
         place = torch.arange(side, device=images.device)
         distance = (place - centre[:, None]).abs() * 4 < side  # (N, side)
         inside.append(distance[:, None, :, None] if axis == 2 else distance[:, None, None, :])
-    keep &= ~(inside[0] & inside[1])
-    return images * keep
+    return images * ~(inside[0] & inside[1])  # (N, 1, H, W)

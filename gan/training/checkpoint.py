@@ -21,7 +21,6 @@ FORMAT = 1
 TYPES: dict[str, type] = {
     "format": int,
     "config": dict,  # the settings that decide what the run computes
-    "image_shape": list,
     "classes": list,  # their names
     "data": str,  # checksum of the packed images
     "step": int,
@@ -76,7 +75,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises BadCheckpoint, naming the file, if it is truncated, damaged, foreign or of another
     version.
     """
-    data = read_checkpoint_bytes(path)
+    data = _read_whole(path)
     try:
         payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception:  # torch's own text advises unsafe loading; it must not reach a user
@@ -102,7 +101,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return payload
 
 
-def read_checkpoint_bytes(path: Path) -> bytes:
+def _read_whole(path: Path) -> bytes:
     """Reads a file and checks that it is a whole, unpacked zip; raises BadCheckpoint if not."""
     try:
         if not path.is_file():

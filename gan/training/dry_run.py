@@ -8,7 +8,7 @@ from gan.config import Config
 from gan.data.pack import peek
 from gan.data.sources import Source, open_source
 from gan.training.precision import choose_device, choose_precision
-from gan.training.sizes import require_memory, sizes
+from gan.training.sizes import require_memory
 from gan.training.state import TrainState, make_state
 from gan.training.steps import one_step
 
@@ -21,10 +21,9 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
     source = open_source(cfg.data)
-    require_memory(cfg, len(source.classes), device)
+    need = require_memory(cfg, len(source.classes), device)
     state = make_state(cfg, len(source.classes), device, precision)
     seconds = _seconds_per_step(state, cfg, source)
-    need = sizes(cfg, len(source.classes))
     shape = cfg.data.image_shape
     packed_mb = len(source) * shape[0] * shape[1] * shape[2] / 1e6
     hours, minutes = divmod(round(seconds * cfg.train.num_steps / 60), 60)

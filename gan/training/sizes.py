@@ -44,9 +44,13 @@ def sizes(cfg: Config, num_classes: int, world_size: int = 1) -> Sizes:
 
 def require_memory(
     cfg: Config, num_classes: int, device: torch.device, world_size: int = 1
-) -> None:
-    """Raises ConfigError, with the figures, if a run cannot fit into this machine's memory."""
-    needed = sizes(cfg, num_classes, world_size).memory_bytes
+) -> Sizes:
+    """Returns what a run takes.
+
+    Raises ConfigError, with the figures, if it cannot fit into this machine's memory.
+    """
+    counted = sizes(cfg, num_classes, world_size)
+    needed = counted.memory_bytes
     if device.type == "cuda":
         there = torch.cuda.get_device_properties(device).total_memory
     else:
@@ -57,6 +61,7 @@ def require_memory(
             f"{there / 1e9:,.1f} GB; lower train.batch_size, data.image_size, model.g_width or "
             "model.d_width"
         )
+    return counted
 
 
 def _count_outputs(network: nn.Module, *inputs: Tensor | None) -> int:

@@ -45,7 +45,8 @@ def make_state(
         g = Generator(cfg.model, cfg.data.image_shape, classes)
         d = Discriminator(cfg.model, cfg.data.image_shape, classes)
     layout = torch.channels_last if precision.channels_last else torch.contiguous_format
-    g, d = (network.to(device, memory_format=layout) for network in (g, d))  # type: ignore[call-overload]
+    for network in (g, d):
+        network.to(device, memory_format=layout)  # type: ignore[call-overload]
     # buffers are copied: averaging them apart from the weights cost a toy run its eval output
     g_ema = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(0.0), use_buffers=False)
     g_ema.eval().requires_grad_(False)
@@ -72,7 +73,6 @@ def to_payload(state: TrainState, cfg: Config, classes: tuple[str, ...], data: s
     return {
         "format": FORMAT,
         "config": identity(cfg),
-        "image_shape": list(cfg.data.image_shape),
         "classes": list(classes),
         "data": data,
         "step": state.step,
