@@ -14,6 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+# Its functions have the group as a default argument. Loaded first within a group, by any part of
+# torch, it would keep gloo's threads alive beyond destroy_process_group, and a thread that lets go
+# of a tensor while Python shuts down can abort the process (SIGABRT).
+import torch.distributed.nn.functional  # isort: skip
+
 _TIMEOUT = timedelta(minutes=2)  # the longest wait is for rank 0 to save or to evaluate
 
 

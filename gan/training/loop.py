@@ -131,7 +131,6 @@ def _loop(run: Run, stop: StopRequest) -> None:
         report.finish(run)
     elif run.tracker:
         run.tracker.say(f"done before: step {state.step:,} of train.num_steps {train.num_steps:,}")
-    largest(0, state.ranks)  # ranks leave together: one that goes early can abort the others
     if ending not in (0, _TIME_UP):
         raise Stopped(ending, run.run_dir)
 
