@@ -15,7 +15,7 @@ import click
 
 from gan import __version__
 
-EXIT_CONFIG, EXIT_NON_FINITE, EXIT_DISK_FULL, EXIT_INTERRUPTED = 2, 3, 4, 130
+EXIT_CONFIG, EXIT_DIVERGED, EXIT_DISK_FULL, EXIT_INTERRUPTED = 2, 3, 4, 130
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -84,8 +84,9 @@ def train(
 ) -> None:
     """Start the run of a directory, or go on with it.
 
-    Exit codes: 0 done, 1 error, 2 usage or config, 3 non-finite loss, 4 disk full, 130 and 143
-    stopped by SIGINT and SIGTERM after the state was saved.
+    Exit codes: 0 done, 1 error, 2 usage or config, 3 non-finite loss or (if asked to stop
+    then) collapse, 4 disk full, 130 and 143 stopped by SIGINT and SIGTERM after the state was
+    saved.
     """
     from gan.config import load_config
 
@@ -95,7 +96,7 @@ def train(
 
         click.echo(estimate(cfg, device))
         return
-    from gan.training.loop import NonFinite, Stopped
+    from gan.training.loop import Collapsed, NonFinite, Stopped
     from gan.training.loop import train as run
 
     try:
@@ -105,8 +106,8 @@ def train(
             f"stopped and saved; to go on: gan train {config} --run-dir {stopped.run_dir}", err=True
         )
         sys.exit(128 + stopped.signum)
-    except NonFinite as error:
-        _fail(str(error), EXIT_NON_FINITE)
+    except (NonFinite, Collapsed) as error:
+        _fail(str(error), EXIT_DIVERGED)
 
 
 @main.command()

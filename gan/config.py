@@ -152,6 +152,9 @@ class TrainConfig(_Section):
     init_from: str | None = Field(
         None, description="checkpoint whose networks a new run starts from"
     )
+    on_collapse: Literal["warn", "stop"] = _free(
+        "warn", "when D has won or samples are all alike for 50,000 images: go on, or save and end"
+    )
     log_every_steps: int = _free(50, "cadence of the status line, scalars and checks", ge=1)
     sample_every_steps: int = _free(500, "cadence of image grids", ge=1)
     evaluate_every_steps: int = _free(

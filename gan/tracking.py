@@ -54,6 +54,11 @@ class Tracker:
             self._last_status = time.monotonic()
             self.say(text)
 
+    def warn(self, text: str, images_seen: int) -> None:
+        """Says what asks for attention, and writes it to TensorBoard."""
+        self.say(f"warning: {text}")
+        self._attempt(lambda board: board.add_text("warnings", text, images_seen))
+
     def scalars(self, step: int, images_seen: int, values: Mapping[str, float]) -> None:
         """Writes one object to metrics.jsonl and one point to each curve."""
         self._write_row(self._metrics, step, images_seen, values)

@@ -8,7 +8,7 @@ import pytest
 ROWS = [
     "strict_yaml nn.sizes nn.transposed_conv nn.losses nn.augment latents tracking "
     "data.decode data.idx metrics.distances metrics.pyramid metrics.inception "
-    "training.checkpoint training.distributed training.signals",
+    "training.checkpoint training.collapse training.distributed training.signals",
     "config nn.equal_computations data.source metrics.features",
     "nn.generator data.sources data.pack training.precision training.run_dir",
     "nn.discriminator data.batches sampling metrics.reference",

@@ -29,11 +29,15 @@ from gan.training.state import TrainState, all_finite, make_state, to_payload
 from gan.training.steps import one_step
 
 _AGREE_EVERY_STEPS = 5  # several ranks ask each other for a stop at these steps
-_TIME_UP = 1  # beside the numbers of SIGINT and SIGTERM
+_TIME_UP, _COLLAPSED = 1, 3  # ways to end, beside the numbers of SIGINT (2) and SIGTERM (15)
 
 
 class NonFinite(RuntimeError):
     """The run diverged; its last good checkpoint stands."""
+
+
+class Collapsed(RuntimeError):
+    """The run was asked to stop on collapse, and has; its state was saved."""
 
 
 class Stopped(Exception):
@@ -57,8 +61,8 @@ def train(
     train.max_minutes, and saves its last state.
 
     Without a directory the run gets a new one, runs/NNNNN-name. Raises ValueError for what a user
-    can mend, Stopped after a signal, NonFinite on divergence, DiskFull when a checkpoint finds no
-    room.
+    can mend, Stopped after a signal, NonFinite on divergence, Collapsed if train.on_collapse is
+    stop, DiskFull when a checkpoint finds no room.
     """
     device = choose_device(device_name)
     precision = choose_precision(cfg.hardware, device)
@@ -131,6 +135,8 @@ def _loop(run: Run, stop: StopRequest) -> None:
         report.finish(run)
     elif run.tracker:
         run.tracker.say(f"done before: step {state.step:,} of train.num_steps {train.num_steps:,}")
+    if ending == _COLLAPSED:
+        _collapsed(run)
     if ending not in (0, _TIME_UP):
         raise Stopped(ending, run.run_dir)
 
@@ -188,10 +194,22 @@ def _diverged(run: Run, what: str) -> None:
     )
 
 
+def _collapsed(run: Run) -> None:
+    best = run.checkpoints / "best.pt"
+    raise Collapsed(
+        f"{run.collapsed}. Stopped and saved at step {run.state.step:,}, since train.on_collapse "
+        f"is stop; warn goes on"
+        + (f". The best checkpoint is {best}: train.init_from starts a new run from it"
+           if best.exists() else "")
+    )  # fmt: skip
+
+
 def _ending(run: Run, stop: StopRequest) -> int:
-    """Returns 0 to go on, _TIME_UP, or the number of the signal that asked for the end."""
+    """Returns 0 to go on, _TIME_UP, _COLLAPSED, or the number of the signal that asked for it."""
     limit = run.cfg.train.max_minutes
     ending = stop.signum or (_TIME_UP if limit is not None and run.minutes >= limit else 0)
+    if run.collapsed and run.cfg.train.on_collapse == "stop":
+        ending = max(ending, _COLLAPSED)
     ranks = run.state.ranks
     if ranks.world_size == 1:
         return ending

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from gan.config import HardwareConfig, identity
 from gan.latents import rng
 from gan.sampling import generate, grid, save_gif, to_pil
 from gan.tracking import Tracker, gradient_norm, network_histograms
+from gan.training.collapse import diversity
 from gan.training.precision import choose_precision
 from gan.training.run import Run, Window
 from gan.training.run_dir import describe_run
@@ -56,12 +58,16 @@ def log(run: Run, window: Window, means: dict[str, float], values: dict[str, Ten
         "throughput/images_per_s": speed,
         "throughput/data_wait": window.waited_s / elapsed,
         "memory/mib": _memory_mib(state.device),
+        "samples/diversity": diversity(_fixed_samples(run, state.g_ema.module), _some_real(run)),
         "ema/decay": ema_decay(train, state.images_seen),
         "learning_rate/g": state.g_optim.param_groups[0]["lr"],
         "learning_rate/d": state.d_optim.param_groups[0]["lr"],
     }
     run.tracker.scalars(state.step, state.images_seen, means)
     run.latest |= means
+    if new := run.watch.look(means, state.images_seen):
+        run.collapsed = "; ".join(new)
+        run.tracker.warn(run.collapsed, state.images_seen)
     histograms = {tag: value for tag, value in values.items() if value.dim()}
     if (state.step // train.log_every_steps) % _HISTOGRAM_EVERY_LOGS == 0:
         histograms |= network_histograms({"g": state.g, "d": state.d})
@@ -88,9 +94,8 @@ def sample(run: Run) -> None:
     """Writes grids of G and of its average, from one fixed noise batch."""
     assert run.tracker
     state = run.state
-    z, labels = run.latents(_NUM_SHOWN)
     for name, generator in (("ema", state.g_ema.module), ("raw", state.g)):
-        sheet = grid(generate(generator, z, labels))
+        sheet = grid(_fixed_samples(run, generator))
         to_pil(sheet).save(run.samples / f"{name}_{state.step:08}.png")
         run.tracker.image(f"images/{name}", sheet, state.images_seen)
 
@@ -117,14 +122,23 @@ def finish(run: Run) -> None:
 
 
 def _show_start(run: Run, tracker: Tracker) -> None:
-    picks = rng(run.cfg.train.seed, 0, "real").choice(len(run.packed), _NUM_SHOWN)
-    real = grid(run.packed.images[picks])
+    real = grid(_some_real(run))
     to_pil(real).save(run.samples / "real.png")
     tracker.image("images/real", real, 0)
     for name in ("config.yaml", "meta.json"):
         tracker.text(name, (run.run_dir / name).read_text())
     z, labels = run.latents(_NUM_SHOWN)
     tracker.graph(_GeneratorToDiscriminator(run, None if labels is None else labels[:2]), z[:2])
+
+
+def _fixed_samples(run: Run, generator: nn.Module) -> np.ndarray:
+    return generate(generator, *run.latents(_NUM_SHOWN))
+
+
+def _some_real(run: Run) -> np.ndarray:
+    num = min(_NUM_SHOWN, len(run.packed))
+    picks = rng(run.cfg.train.seed, 0, "real").choice(len(run.packed), num, replace=False)
+    return run.packed.images[picks]
 
 
 class _GeneratorToDiscriminator(nn.Module):

@@ -11,6 +11,7 @@ from gan.config import Config
 from gan.data.pack import PackedImages
 from gan.latents import draw_labels, draw_latents
 from gan.tracking import Tracker
+from gan.training.collapse import Watch
 from gan.training.state import TrainState
 
 
@@ -25,6 +26,8 @@ class Run:
     tracker: Tracker | None = None  # rank 0's
     started: float = field(default_factory=time.monotonic)
     latest: dict[str, float] = field(default_factory=dict)  # the last log
+    watch: Watch = field(default_factory=Watch)
+    collapsed: str = ""  # the signs, once they have lasted
 
     @property
     def checkpoints(self) -> Path:

@@ -1,0 +1,69 @@
+"""Signs of collapse: on values and images whose answer is known, and in a real run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gan.training.collapse import Watch, diversity, signs
+from gan.training.loop import Collapsed, train
+from tests.conftest import tiny_config
+
+HEALTHY = {"loss/d": 0.5, "d/real": 0.9, "d/fake": 0.1, "samples/diversity": 0.9}
+NOISE = np.random.default_rng(0).integers(0, 256, (64, 1, 16, 16), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("values", "sign"),
+    [
+        ({"loss/d": 0.001}, "loss"),
+        ({"d/real": 0.999, "d/fake": 0.001}, "margin"),
+        ({"samples/diversity": 0.1}, "diversity"),
+    ],
+)
+def test_each_sign_is_seen_alone(values: dict, sign: str) -> None:
+    assert not signs(HEALTHY)
+    assert list(signs(HEALTHY | values)) == [sign]
+
+
+def test_a_sign_is_told_once_after_it_has_lasted_and_again_after_it_was_gone() -> None:
+    bad = HEALTHY | {"loss/d": 0.0}
+    watch = Watch()
+    assert [bool(watch.look(bad, images)) for images in (0, 49_999, 50_000, 90_000)] == [
+        False, False, True, False,
+    ]  # fmt: skip
+    assert not watch.look(HEALTHY, 100_000)
+    assert [bool(watch.look(bad, images)) for images in (110_000, 159_000, 160_000)] == [
+        False, False, True,
+    ]  # fmt: skip
+
+
+def test_diversity_is_1_for_real_images_and_falls_with_the_number_of_kinds() -> None:
+    others = np.random.default_rng(1).integers(0, 256, NOISE.shape, np.uint8)
+    assert diversity(others, NOISE) == pytest.approx(1, abs=0.02)
+    shares = []
+    for kinds in (64, 16, 4, 1):
+        jitter = np.random.default_rng(2).integers(0, 4, NOISE.shape, np.uint8)
+        shares.append(diversity(others[np.arange(64) % kinds] // 4 * 4 + jitter, NOISE))
+    assert shares[0] > 0.9 and max(shares[1:]) < 0.05
+    assert diversity(others, NOISE[:1]) == 1  # nothing to compare with
+
+
+def test_a_run_whose_d_wins_warns_in_tensorboard_and_stops_when_asked(tmp_path: Path) -> None:
+    cfg = tiny_config(
+        tmp_path,
+        train={"batch_size": 4096, "num_steps": 100, "log_every_steps": 1, "on_collapse": "stop",
+               "g_learning_rate": 1e-9, "d_learning_rate": 0.02},
+    )  # fmt: skip
+    with pytest.raises(Collapsed, match=r"Stopped and saved at step \d+, since train.on_collapse"):
+        train(cfg, tmp_path / "run", "cpu")
+    (newest, *_) = sorted((tmp_path / "run" / "checkpoints").glob("step_*.pt"), reverse=True)
+    assert 0 < int(newest.stem.removeprefix("step_")) < 100
+    assert (
+        "warning: the samples have 1% of the real images' diversity"
+        in (tmp_path / "run" / "log.txt").read_text()
+    )
+    board = EventAccumulator(str(tmp_path / "run" / "tb")).Reload()
+    assert "warnings/text_summary" in board.Tags()["tensors"]
+    assert "samples/diversity" in board.Tags()["scalars"]
