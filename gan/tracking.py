@@ -7,6 +7,7 @@ fails is reported once and left; the run goes on.
 import json
 import logging
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -149,7 +150,14 @@ def _open_board(folder: Path, purge_step: int | None) -> Any:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     from torch.utils.tensorboard import SummaryWriter  # 1 s
 
+    threading.excepthook = _unless_of_the_board
     return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+def _unless_of_the_board(args: threading.ExceptHookArgs) -> None:
+    # the writer's thread hands its error to the next call too, where `_attempt` tells it
+    if not type(args.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(args)
 
 
 def _cut_back(path: Path, step: int) -> TextIO:

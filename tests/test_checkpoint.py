@@ -197,14 +197,15 @@ def test_the_newest_good_checkpoint_is_found_and_bad_ones_are_told(tmp_path: Pat
 
 
 def test_pruning_keeps_the_newest_and_removes_unfinished_files(tmp_path: Path) -> None:
-    for step in (1, 2, 3, 4):
+    for step in (1, 2, 3, 4, 9):
         checkpoint_path(tmp_path, step).write_bytes(b"x")
     (tmp_path / ".step_00000005.pt.part").write_bytes(b"x")
     (tmp_path / "best.pt").write_bytes(b"x")
-    prune_checkpoints(tmp_path, 2)
+    prune_checkpoints(tmp_path, 2, step=4)
     assert [p.name for p in newest_checkpoints(tmp_path)] == [
+        "step_00000009.pt",  # damaged, since the run is at step 4; it takes no place
         "step_00000004.pt",
         "step_00000003.pt",
     ]
     assert sorted(p.name for p in tmp_path.iterdir())[0] == "best.pt"
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4

@@ -169,9 +169,13 @@ def newest_good(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | BadCheckp
         return
 
 
-def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Deletes all but the newest `keep` numbered checkpoints, and unfinished files."""
-    for path in [*newest_checkpoints(folder)[keep:], *folder.glob(".*.part")]:
+def prune_checkpoints(folder: Path, keep: int, step: int) -> None:
+    """Deletes all but the newest `keep` numbered checkpoints up to a step, and unfinished files.
+
+    What is numbered higher was passed over as damaged; it takes no good one's place.
+    """
+    known = [p for p in newest_checkpoints(folder) if p.name <= checkpoint_path(folder, step).name]
+    for path in [*known[keep:], *folder.glob(".*.part")]:
         path.unlink(missing_ok=True)
 
 

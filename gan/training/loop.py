@@ -183,7 +183,7 @@ def _save(run: Run) -> None:
     path = checkpoint_path(run.checkpoints, run.state.step)
     payload = to_payload(run.state, run.cfg, run.packed.classes, run.packed.checksum)
     save_checkpoint(path, payload)
-    prune_checkpoints(run.checkpoints, run.cfg.train.keep_checkpoints)
+    prune_checkpoints(run.checkpoints, run.cfg.train.keep_checkpoints, run.state.step)
 
 
 def _diverged(run: Run, what: str) -> None:
