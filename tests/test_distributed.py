@@ -1,8 +1,10 @@
 """Several ranks as real processes under torchrun, with gloo on the CPU."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -21,6 +23,7 @@ def torchrun(*words: object, ranks: int = 2) -> subprocess.Popen:
 
 _GRADIENTS = """
 import sys
+import time
 from pathlib import Path
 import torch
 from gan.training.distributed import average_gradients, process_group
@@ -104,3 +107,19 @@ def test_two_ranks_see_the_batch_of_one(tmp_path: Path) -> None:
     for key, value in one["d"].items():
         share = ((value - two["d"][key]).abs() < 1e-4).float().mean()
         assert share > 0.9, key
+
+
+def test_a_killed_rank_is_started_again_and_the_run_goes_on(config: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    process = torchrun("--max-restarts=3", "-m", "gan", "train", config, "--run-dir", run_dir,
+                       "--set", "train.num_steps=200")  # fmt: skip
+    while not (run_dir / "checkpoints/step_00000004.pt").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    os.kill(int(children[-1]), signal.SIGKILL)
+    stderr = process.communicate(timeout=280)[1]
+    assert process.returncode == 0, stderr
+    assert "going on from step_" in stderr
+    assert load_checkpoint(run_dir / "checkpoints/step_00000200.pt")["step"] == 200

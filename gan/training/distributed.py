@@ -44,9 +44,15 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     # the gloo half carries Python objects and the stop flag without touching the GPU
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=_TIMEOUT)
+    store, rank, world_size = next(dist.rendezvous("env://", timeout=_TIMEOUT))
+    if os.environ["TORCHELASTIC_USE_AGENT_STORE"] == "True":
+        # torchrun's store outlives a restart of the ranks, with the dead ones' addresses in it
+        store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+    dist.init_process_group(
+        backend, store=store, rank=rank, world_size=world_size, timeout=_TIMEOUT
+    )
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        yield Ranks(rank, world_size)
     finally:
         dist.destroy_process_group()
 
