@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from gan.config import DataConfig
-from gan.data.batches import batch_indices, batches
+from gan.data.batches import batch_indices, batches, resident, streamed
 from gan.data.idx import read_idx
 from gan.data.pack import PackedImages, pack, peek
 from gan.data.sources import MissingData, open_source
@@ -290,6 +291,13 @@ def test_batches_are_a_function_of_seed_and_step(images: Path) -> None:
     assert (drawn[5][0] == again[0]).all() and (drawn[5][1] == again[1]).all()
     other = next(batches(found, 4, seed=4, start_step=5, flip=True))
     assert (other[0] != again[0]).any()
+
+
+@pytest.mark.parametrize("way", [resident, streamed])
+def test_images_held_on_the_device_and_streamed_ones_are_the_same(way, images: Path) -> None:
+    found = packed(folder_config(images))
+    indices = np.array([3, 0, 3, 1])
+    assert (way(found, torch.device("cpu"))(indices).numpy() == found.images[indices]).all()
 
 
 def test_the_slices_of_the_ranks_make_the_global_batch(images: Path) -> None:

@@ -1,4 +1,6 @@
 import copy
+import dataclasses
+import functools
 
 import pytest
 import torch
@@ -31,6 +33,21 @@ def weights(module: torch.nn.Module) -> list[torch.Tensor]:
 
 def changed(before: list[torch.Tensor], module: torch.nn.Module) -> list[bool]:
     return [not torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True)]
+
+
+def test_compiled_networks_take_the_same_steps(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of torch.compile but the code generator, which takes a minute on a CPU."""
+    eager_backend = functools.partialmethod(torch.nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", eager_backend)
+    values = []
+    for compiled in (False, True):
+        cfg = tiny_config(tmp_path)
+        state = state_of(cfg, dataclasses.replace(FP32, compiled=compiled))
+        for _ in range(2):
+            found = one_step(state, cfg, images(), None)
+        values.append(found)
+    for key, value in values[0].items():
+        torch.testing.assert_close(value, values[1][key], rtol=1e-4, atol=1e-5)
 
 
 def test_a_d_step_moves_d_alone_and_a_g_step_g_alone(tmp_path) -> None:

@@ -4,7 +4,7 @@ So going on needs no loader state, and a rank finds its slice by itself. Shapes:
 data set, B of the global batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +15,11 @@ from gan.data.pack import PackedImages
 from gan.latents import rng
 
 Batch = tuple[Tensor, Tensor | None]  # uint8 (b, C, H, W) and int64 (b,)
+Pick = Callable[[np.ndarray], Tensor]  # positions (b,) to images on the device
+
+_CPU = torch.device("cpu")
+_RESIDENT_SHARE = 0.3  # of a GPU's free memory that packed images may take
+_CHUNK = 4096
 
 
 def batch_indices(num_images: int, batch_size: int, *, seed: int, step: int) -> np.ndarray:
@@ -37,19 +42,52 @@ def batches(
     rank: int = 0,
     world_size: int = 1,
     flip: bool = False,
+    device: torch.device = _CPU,
 ) -> Iterator[Batch]:
-    """Yields this rank's slice of batch start_step, start_step + 1, ... without end."""
+    """Yields this rank's slice of batch start_step, start_step + 1, ... without end.
+
+    Images are on the device, labels are not.
+    """
+    pick = resident(packed, device) if _fits(packed, device) else streamed(packed, device)
     mine = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
     step = start_step
     while True:
         indices = batch_indices(len(packed), batch_size, seed=seed, step=step)[mine]
-        images = packed.images[indices]
+        images = pick(indices)
         if flip:
-            mirrored = rng(seed, step, "flip").random(batch_size)[mine] < 0.5
-            images[mirrored] = images[mirrored, ..., ::-1]
+            heads = np.flatnonzero(rng(seed, step, "flip").random(batch_size)[mine] < 0.5)
+            mirrored = torch.from_numpy(heads).to(device)
+            images[mirrored] = images[mirrored].flip(-1)
         labels = None if packed.labels is None else torch.from_numpy(packed.labels[indices])
-        yield torch.from_numpy(images), labels
+        yield images, labels
         step += 1
+
+
+def _fits(packed: PackedImages, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    return packed.images.nbytes < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def resident(packed: PackedImages, device: torch.device) -> Pick:
+    """Brings all images to the device once and picks them there."""
+    images = torch.empty(packed.images.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(packed), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        images[part] = torch.from_numpy(packed.images[part].copy())
+    return lambda indices: images[torch.from_numpy(indices).to(device)]
+
+
+def streamed(packed: PackedImages, device: torch.device) -> Pick:
+    """Picks images from the memory-mapped file; a GPU fetches them while it does the last step."""
+
+    def pick(indices: np.ndarray) -> Tensor:
+        images = torch.from_numpy(packed.images[indices])
+        if device.type == "cuda":
+            images = images.pin_memory()
+        return images.to(device, non_blocking=True)
+
+    return pick
 
 
 @lru_cache(maxsize=2)  # a batch may lie across two epochs

@@ -162,6 +162,7 @@ def _batches(run: Run) -> Iterator[Batch]:
         rank=ranks.rank,
         world_size=ranks.world_size,
         flip=run.cfg.data.flip,
+        device=run.state.device,
     )
 
 
