@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from gan.cli import main
 
-SMOKE = "configs/smoke.yaml"
+SMOKE = Path("configs/smoke.yaml").resolve()
 
 
 def gan(*words: object) -> Result:
@@ -26,6 +27,33 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
         times.append(time.perf_counter() - started)
     assert min(times) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("words", "unneeded"),
+    [
+        (["config", str(SMOKE)], {"torch", "numpy"}),
+        (["data", str(SMOKE)], {"torch"}),
+        (["sample", "RUN", "--out", "x.png"], {"torch._dynamo", "tensorboard", "torchvision"}),
+        (["walk", "RUN", "--out", "x.gif"], {"torch._dynamo", "tensorboard", "torchvision"}),
+        (["evaluate", "RUN", "--num", "100"], {"torch._dynamo", "tensorboard", "torchvision"}),
+        (["train", str(SMOKE), "--dry-run"], {"tensorboard", "torchvision"}),
+    ],
+)
+def test_a_verb_imports_nothing_it_does_not_need(
+    words: list[str], unneeded: set[str], tiny_run: Path, tmp_path: Path
+) -> None:
+    words = [str(tiny_run) if word == "RUN" else word for word in words]
+    code = (
+        "import sys; from gan.cli import main\n"
+        f"main({words!r}, standalone_mode=False)\n"
+        f"print(sorted({unneeded!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.getcwd(), "GAN_DATA": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=env
+    )
+    assert done.returncode == 0 and done.stderr.splitlines()[-1] == "[]", done.stderr
 
 
 @pytest.mark.parametrize("verb", ["train", "sample", "walk", "evaluate", "data", "config"])

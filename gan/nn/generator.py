@@ -59,6 +59,8 @@ class Generator(nn.Module):
 
 def init_weights(module: nn.Module) -> None:
     """Draws weights from N(0, 0.02), gains of batch normalisation from N(1, 0.02); zero biases."""
+    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+        return  # only shapes are asked for, and to draw on "meta" loads a second's worth of torch
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | TransposedConv2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
