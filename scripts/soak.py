@@ -8,15 +8,18 @@ checkpoint, without a traceback; at the end its last checkpoint must be the unbr
 bit. Exit code 1, with the fault and the run's output, at the first thing lost.
 """
 
+import io
 import json
 import random
 import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -178,8 +181,13 @@ def flip_bit(soak: Soak) -> None:
     """One bit of the newest checkpoint's tensors is flipped."""
 
     def flip(data: bytes) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            member = soak.random.choice([m for m in archive.infolist() if "/data/" in m.filename])
+        # behind the member's own header, its name and its padding, of which no sum is kept
+        name, padding = struct.unpack_from("<HH", data, member.header_offset + 26)
+        start = member.header_offset + 30 + name + padding
         changed = bytearray(data)
-        changed[soak.random.randrange(len(data) // 4, len(data) * 3 // 4)] ^= 1 << 3
+        changed[soak.random.randrange(start, start + member.file_size)] ^= 1 << 3
         return bytes(changed)
 
     _damage(soak, flip)
