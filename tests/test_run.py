@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
+from PIL import Image
 
+from gan.cli import main
 from gan.training.checkpoint import load_checkpoint
 from gan.training.loop import NonFinite, train
 from tests.conftest import tiny_config
@@ -119,6 +122,29 @@ def test_a_second_process_is_refused_and_told_who_has_the_run(config: Path, tmp_
     assert third.returncode == 0, third.stderr  # a killed process holds no lock
 
 
+def test_sampling_while_a_run_writes_and_deletes_checkpoints(config: Path, tmp_path: Path) -> None:
+    run_dir, out = tmp_path / "run", tmp_path / "a.png"
+    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(run_dir),
+               "--set", "train.checkpoint_every_steps=1", "--set", "train.keep_checkpoints=2",
+               "--set", "train.sample_every_steps=100000", "--set", "train.log_every_steps=100000",
+               "--set", "train.num_steps=100000"]  # fmt: skip
+    writer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    seen = set()
+    try:
+        while not list(run_dir.glob(CHECKPOINTS)):
+            assert writer.poll() is None
+            time.sleep(0.05)
+        while len(seen) < 15:
+            words = ["sample", str(run_dir), "--num", "1", "--out", str(out), "--force"]
+            shown = CliRunner().invoke(main, words, catch_exceptions=False)
+            assert shown.exit_code == 0, shown.output
+            with Image.open(out) as image:
+                seen.add(image.text["step"])
+    finally:
+        writer.kill()
+        writer.wait()
+
+
 def test_a_damaged_newest_checkpoint_is_passed_over_and_told(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path)
     train(cfg, tmp_path / "run", "cpu")
@@ -215,8 +241,10 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path)
     train(cfg, tmp_path / "run", "cpu")
     before = sums(tmp_path / "run")
+    unfinished = tmp_path / "run" / "checkpoints" / ".step_00000006.pt.part"
+    unfinished.write_bytes(b"of a killed process")
     train(cfg, tmp_path / "run", "cpu")
-    assert sums(tmp_path / "run") == before
+    assert sums(tmp_path / "run") == before and not unfinished.exists()
     assert "done before" in (tmp_path / "run" / "log.txt").read_text()
 
 

@@ -16,7 +16,12 @@ from gan.data.batches import Batch, batches
 from gan.data.pack import PackedImages, Progress, pack
 from gan.data.sources import open_source
 from gan.training import report
-from gan.training.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint
+from gan.training.checkpoint import (
+    checkpoint_path,
+    prune_checkpoints,
+    remove_unfinished,
+    save_checkpoint,
+)
 from gan.training.distributed import Ranks, from_first, largest, process_group
 from gan.training.judge import Judge
 from gan.training.precision import choose_device, choose_precision
@@ -76,6 +81,7 @@ def train(
             notes = go_on(run) or initialise(run)
             if ranks.is_first:
                 run.checkpoints.mkdir(exist_ok=True)
+                remove_unfinished(run.checkpoints)
                 report.begin(run, notes)
             try:
                 _loop(run, stop)
@@ -177,7 +183,7 @@ def _save(run: Run) -> None:
     path = checkpoint_path(run.checkpoints, run.state.step)
     payload = to_payload(run.state, run.cfg, run.packed.classes, run.packed.checksum)
     save_checkpoint(path, payload)
-    prune_checkpoints(run.checkpoints, run.cfg.train.keep_checkpoints)
+    prune_checkpoints(path, run.cfg.train.keep_checkpoints)
 
 
 def _diverged(run: Run, what: str) -> None:
