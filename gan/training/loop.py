@@ -80,8 +80,9 @@ def train(
             run = Run(cfg, run_dir, packed, state)
             notes = go_on(run) or initialise(run)
             if ranks.is_first:
-                run.checkpoints.mkdir(exist_ok=True)
-                remove_unfinished(run.checkpoints)
+                for folder in (run.checkpoints, run.samples):
+                    folder.mkdir(exist_ok=True)
+                    remove_unfinished(folder)
                 report.begin(run, notes)
             try:
                 _loop(run, stop)
@@ -130,6 +131,7 @@ def _loop(run: Run, stop: StopRequest) -> None:
         if run.tracker and _due(state.step, train.sample_every_steps, last):
             report.sample(run)
         if judge and _due(state.step, train.evaluate_every_steps, last and ending <= _TIME_UP):
+            _require_finite(run)
             judge.evaluate(run)
         if logged:
             window = Window()  # made last, so that its clock runs for steps alone
@@ -175,9 +177,13 @@ def _log(run: Run, window: Window, values: dict[str, Tensor]) -> None:
         report.log(run, window, means, values)
 
 
-def _save(run: Run) -> None:
+def _require_finite(run: Run) -> None:
     if not all_finite(run.state):
         _diverged(run, "a weight")
+
+
+def _save(run: Run) -> None:
+    _require_finite(run)
     if not run.state.ranks.is_first:
         return
     path = checkpoint_path(run.checkpoints, run.state.step)

@@ -27,7 +27,6 @@ _MAX_GIF_FRAMES = 60
 def begin(run: Run, notes: list[str]) -> None:
     """Opens the tracker and writes what the run directory explains itself by."""
     state, cfg = run.state, run.cfg
-    run.samples.mkdir(exist_ok=True)
     facts = {**environment(state), "images": len(run.packed), "data": run.packed.checksum}
     describe_run(run.run_dir, cfg, facts)
     run.tracker = Tracker(
@@ -91,7 +90,10 @@ def sample(run: Run) -> None:
     z, labels = run.latents(_NUM_SHOWN)
     for name, generator in (("ema", state.g_ema.module), ("raw", state.g)):
         sheet = grid(generate(generator, z, labels))
-        to_pil(sheet).save(run.samples / f"{name}_{state.step:08}.png")
+        path = run.samples / f"{name}_{state.step:08}.png"
+        part = path.with_name(f".{path.name}.part")  # half an image would spoil the GIF
+        to_pil(sheet).save(part, "PNG")
+        part.replace(path)
         run.tracker.image(f"images/{name}", sheet, state.images_seen)
 
 
