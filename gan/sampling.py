@@ -20,10 +20,10 @@ from gan.latents import draw_labels, draw_latents, interpolate
 from gan.nn.generator import Generator
 from gan.training.checkpoint import (
     BadCheckpoint,
+    Checkpoint,
     check_weights,
-    checkpoint_hash,
-    load_checkpoint,
     newest_good,
+    read_checkpoint,
 )
 
 _BATCH = 64
@@ -38,6 +38,7 @@ class Trained:
     cfg: Config
     classes: tuple[str, ...]
     path: Path
+    sha256: str  # of the file, its first 16 hex digits
     step: int
     images_seen: int
 
@@ -60,15 +61,15 @@ class Trained:
         return torch.full((num,), names.index(only) if only in names else int(only))
 
 
-def _find_checkpoint(run_or_checkpoint: Path) -> tuple[Path, dict[str, Any]]:
-    """Loads a checkpoint file itself, or the newest good one of a run directory."""
+def _find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
+    """Reads a checkpoint file itself, or the newest good one of a run directory."""
     if not run_or_checkpoint.is_dir():
-        return run_or_checkpoint, load_checkpoint(run_or_checkpoint)
+        return read_checkpoint(run_or_checkpoint)
     faults = []
-    for path, payload in newest_good(run_or_checkpoint / "checkpoints"):
-        if not isinstance(payload, BadCheckpoint):
-            return path, payload
-        faults.append(f"\n  {payload}")
+    for found in newest_good(run_or_checkpoint / "checkpoints"):
+        if isinstance(found, Checkpoint):
+            return found
+        faults.append(f"\n  {found}")
     raise BadCheckpoint(f"{run_or_checkpoint}: no good checkpoint in it{''.join(faults)}")
 
 
@@ -79,7 +80,7 @@ def load_trained(
 
     A checkpoint does not say where its data set lies: that is `data_root`, or the default.
     """
-    path, payload = _find_checkpoint(run_or_checkpoint)
+    path, payload, sha256 = _find_checkpoint(run_or_checkpoint)
     try:
         cfg = parse_config(payload["config"], origin=str(path))
         if data_root is not None:
@@ -92,7 +93,8 @@ def load_trained(
     except (ConfigError, BadCheckpoint) as error:
         raise BadCheckpoint(f"{path}: {error}") from None
     generator = generator.to(device)
-    return Trained(generator, cfg, classes, path, payload["step"], payload["images_seen"])
+    seen = payload["images_seen"]
+    return Trained(generator, cfg, classes, path, sha256, payload["step"], seen)
 
 
 def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -> Generator:
@@ -153,7 +155,7 @@ def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | 
     images = generate(trained.generator, trained.latents(num, seed), labels)
     origin = PngInfo()
     origin.add_text("seed", str(seed))
-    origin.add_text("checkpoint_sha256", checkpoint_hash(trained.path))
+    origin.add_text("checkpoint_sha256", trained.sha256)
     origin.add_text("step", str(trained.step))
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".png":

@@ -35,7 +35,12 @@ class Tracker:
             self._bar = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True)
         self._last_status = 0.0
         # points after the step we go on from belong to steps that are done again
-        self._board: Any = _open_board(run_dir / "tb", images_seen + 1 if step else None)
+        purge_step = images_seen + 1 if step else None
+        self._board: Any = None
+        try:
+            self._board = _open_board(run_dir / "tb", purge_step)
+        except OSError as error:
+            self._leave_board(error)
 
     def say(self, text: str) -> None:
         """Prints a line and keeps it in log.txt."""
@@ -142,8 +147,11 @@ class Tracker:
         try:
             write(self._board)
         except Exception as error:  # whatever a full disk or a removed folder leads it to
-            self._board = None
-            self.say(f"TensorBoard can no longer be written ({error}); the run goes on without")
+            self._leave_board(error)
+
+    def _leave_board(self, error: Exception) -> None:
+        self._board = None
+        self.say(f"TensorBoard cannot be written ({error}); the run goes on without")
 
 
 def _open_board(folder: Path, purge_step: int | None) -> Any:

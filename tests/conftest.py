@@ -1,6 +1,8 @@
 """Shared fixtures: a tiny run on synthetic images that takes about a second."""
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,26 @@ def config(tmp_path: Path) -> Path:
     data = {**TINY["data"], "root": str(tmp_path)}
     path.write_text(yaml.safe_dump({**TINY, "data": data}))
     return path
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[Path, str], None]]:
+    """Mounts, or mounts again, a file system in memory, with options such as size=64k or ro."""
+    mounted: set[Path] = set()
+
+    def mount(place: Path, options: str) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        options = f"remount,{options}" if place in mounted else options
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("only root may mount a small disk")
+        mounted.add(place)
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture(scope="session")

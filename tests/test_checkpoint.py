@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gan.training import checkpoint
 from gan.training.checkpoint import (
     FORMAT,
     TYPES,
@@ -18,9 +19,10 @@ from gan.training.checkpoint import (
     DiskFull,
     checkpoint_path,
     load_checkpoint,
-    newest_checkpoints,
     newest_good,
     prune_checkpoints,
+    read_checkpoint,
+    remove_unfinished,
     save_checkpoint,
 )
 
@@ -128,7 +130,7 @@ def test_a_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None
 
 def test_another_version_and_missing_keys_are_named(saved: Path) -> None:
     save_checkpoint(saved, {**payload(), "format": 99})
-    with pytest.raises(BadCheckpoint, match="format 99"):
+    with pytest.raises(BadCheckpoint, match=r"^\S+: checkpoint format 99; this program reads 1$"):
         load_checkpoint(saved)
     short = payload()
     del short["d_optim"]
@@ -156,33 +158,41 @@ def test_a_full_disk_keeps_the_old_file_and_says_how_much_was_needed(saved: Path
 
 
 _SAVE_FOREVER = """
-import sys
+import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from gan.training.checkpoint import FORMAT, TYPES, save_checkpoint
-for step in range(10**6):
+from gan.training.checkpoint import FORMAT, TYPES, load_checkpoint, save_checkpoint
+
+def save(step):
     values = {key: kind() for key, kind in TYPES.items()}
-    values |= {"format": FORMAT, "g": {"w": torch.full((2_000_000,), step)}}
-    save_checkpoint(Path(sys.argv[1]), values)
-    print(step, flush=True)
+    values |= {"format": FORMAT, "step": step, "g": {"w": torch.full((1_000_000,), step)}}
+    save_checkpoint(path, values)
+
+path = Path(sys.argv[1])
+save(0)
+for start in range(0, 16000, 1000):
+    writer = os.fork()
+    while not writer:
+        start += 1
+        save(start)
+    time.sleep(random.Random(start).uniform(0.03, 0.12))
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    loaded = load_checkpoint(path)
+    assert (loaded["g"]["w"] == loaded["step"]).all()
+    print(loaded["step"])
 """
 
 
 def test_a_writer_killed_at_any_moment_leaves_a_good_file(tmp_path: Path) -> None:
     path = tmp_path / "step_00000001.pt"
-    for delay_ms in (3, 11, 23):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", _SAVE_FOREVER, str(path)], stdout=subprocess.PIPE
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        try:
-            writer.wait(delay_ms / 1000)
-        except subprocess.TimeoutExpired:
-            writer.kill()
-        writer.wait()
-        loaded = load_checkpoint(path)["g"]["w"]
-        assert (loaded == loaded[0]).all()
+    command = [sys.executable, "-c", _SAVE_FOREVER, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 16  # kills
+    assert int(done.stdout.split()[-1]) > 1000  # the writers did write
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_newest_good_checkpoint_is_found_and_bad_ones_are_told(tmp_path: Path) -> None:
@@ -190,22 +200,35 @@ def test_the_newest_good_checkpoint_is_found_and_bad_ones_are_told(tmp_path: Pat
         save_checkpoint(checkpoint_path(tmp_path, step), payload(step))
     newest = checkpoint_path(tmp_path, 11)
     newest.write_bytes(newest.read_bytes()[:100])
-    found = list(newest_good(tmp_path))
-    assert [path.name for path, _ in found] == ["step_00000011.pt", "step_00000010.pt"]
-    assert isinstance(found[0][1], BadCheckpoint)
-    assert found[1][1]["step"] == 10
+    fault, good = newest_good(tmp_path)
+    assert isinstance(fault, BadCheckpoint) and "step_00000011.pt" in str(fault)
+    assert isinstance(good, checkpoint.Checkpoint)
+    assert good.path == checkpoint_path(tmp_path, 10) and good.payload["step"] == 10
 
 
-def test_pruning_keeps_the_newest_and_removes_unfinished_files(tmp_path: Path) -> None:
+def test_what_a_run_deletes_while_it_is_sought_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        save_checkpoint(checkpoint_path(tmp_path, step), payload(step))
+
+    def read_late(path: Path) -> checkpoint.Checkpoint:
+        if path.name == "step_00000002.pt":
+            for step in (3, 4):
+                save_checkpoint(checkpoint_path(tmp_path, step), payload(step))
+                prune_checkpoints(checkpoint_path(tmp_path, step), 2)
+        return read_checkpoint(path)
+
+    monkeypatch.setattr(checkpoint, "read_checkpoint", read_late)
+    (found,) = newest_good(tmp_path)
+    assert found.payload["step"] == 4
+
+
+def test_pruning_keeps_the_newest_and_counts_no_later_ones(tmp_path: Path) -> None:
+    """Later ones are damaged: the run went on from before them."""
     for step in (1, 2, 3, 4, 9):
         checkpoint_path(tmp_path, step).write_bytes(b"x")
-    (tmp_path / ".step_00000005.pt.part").write_bytes(b"x")
     (tmp_path / "best.pt").write_bytes(b"x")
-    prune_checkpoints(tmp_path, 2, step=4)
-    assert [p.name for p in newest_checkpoints(tmp_path)] == [
-        "step_00000009.pt",  # damaged, since the run is at step 4; it takes no place
-        "step_00000004.pt",
-        "step_00000003.pt",
-    ]
-    assert sorted(p.name for p in tmp_path.iterdir())[0] == "best.pt"
-    assert len(list(tmp_path.iterdir())) == 4
+    prune_checkpoints(checkpoint_path(tmp_path, 4), 2)
+    names = ["best.pt", "step_00000003.pt", "step_00000004.pt", "step_00000009.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names

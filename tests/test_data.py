@@ -145,36 +145,58 @@ import sys
 from gan.config import DataConfig
 from gan.data.pack import pack
 from gan.data.sources import open_source
-if __name__ == "__main__":
-    cfg = DataConfig(source="folder", root=sys.argv[1], image_size=64, channels=3)
-    print(pack(open_source(cfg), cfg).checksum)
+cfg = DataConfig(source="folder", root=sys.argv[1], image_size=64, channels=3)
+print(pack(open_source(cfg), cfg).checksum)
 """
 
 
-def test_a_killed_packer_leaves_nothing_that_counts_and_two_share_one_pack(tmp_path: Path) -> None:
-    root = tmp_path / "many"
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    """A folder of 600 images of noise, which take a second to pack."""
+    root = tmp_path / "noise"
     root.mkdir()
-    noise = np.random.default_rng(0)
-    Image.fromarray(noise.integers(0, 256, (500, 500, 3), np.uint8)).save(root / "0.png")
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    Image.fromarray(pixels).save(root / "0.png")
     for i in range(1, 600):
         shutil.copy(root / "0.png", root / f"{i}.png")
-    script = tmp_path / "packer.py"
-    script.write_text(_PACK)
-    command = [sys.executable, str(script), str(root)]
-    killed = subprocess.Popen(command)
+    return root
+
+
+def begin_packing(root: Path, *command: object) -> subprocess.Popen:
+    """Starts a packer with a process group of its own; returns once it is at work."""
+    words = [sys.executable, *map(str, command)]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not list(root.glob("packed/*.part*/images.npy")):
-        assert time.monotonic() < deadline and killed.poll() is None
+        assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
+    return process
+
+
+def test_a_killed_packer_leaves_nothing_that_counts_and_two_share_one_pack(noise: Path) -> None:
+    killed = begin_packing(noise, "-c", _PACK, noise)
+    time.sleep(0.3)  # its workers are there now
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert not list(root.glob("packed/*/pack.json"))
+    killed.communicate(timeout=20)  # ends when the last worker has closed its stderr
+    assert not list(noise.glob("packed/*/pack.json"))
+    command = [sys.executable, "-c", _PACK, str(noise)]
     two = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sums = {process.communicate(timeout=120)[0] for process in two}
     assert [process.returncode for process in two] == [0, 0]
     assert len(sums) == 1
-    assert len(list(root.glob("packed/*/pack.json"))) == 1
-    assert not list(root.glob("packed/*.part*"))
+    assert len(list(noise.glob("packed/*/pack.json"))) == 1
+    assert not list(noise.glob("packed/*.part*"))
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.1, 0.3])  # workers start, import, decode
+def test_ctrl_c_while_packing_is_one_line_and_leaves_nothing(noise: Path, delay_s: float) -> None:
+    (noise / "config.yaml").write_text(f"data: {{source: folder, root: {noise}, image_size: 64}}")
+    process = begin_packing(noise, "-m", "gan", "data", noise / "config.yaml")
+    time.sleep(delay_s)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it too
+    assert process.communicate(timeout=20)[1] == "Error: interrupted\n"
+    assert process.returncode == 130
+    assert [path.suffix for path in (noise / "packed").iterdir()] == [".lock"]
 
 
 def _die(index: int) -> Image.Image:

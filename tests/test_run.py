@@ -1,29 +1,44 @@
 """Whole runs in processes of their own: exact resume, signals, damage, divergence, locks."""
 
+import errno
 import hashlib
+import itertools
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner, Result
+from PIL import Image
+from torch import Tensor
 
+from gan.cli import main
+from gan.nn.losses import LOSSES
+from gan.tracking import Tracker
 from gan.training.checkpoint import load_checkpoint
 from gan.training.loop import NonFinite, train
 from tests.conftest import tiny_config
 
+SmallDisk = Callable[[Path, str], None]
 CHECKPOINTS = "checkpoints/step_*.pt"
 
 
 def gan(*words: object, **kwargs: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "gan", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, **kwargs)
+
+
+def quick_gan(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
 
 
 def sums(run_dir: Path) -> dict[str, str]:
@@ -49,6 +64,19 @@ def test_resumed_run_equals_unbroken_run(config: Path, tmp_path: Path) -> None:
     assert sums(whole)["step_00000007.pt"] == sums(parts)["step_00000007.pt"]
     rows = [json.loads(line) for line in (parts / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])  # the start, the middle and the end of an epoch
+def test_a_run_may_be_cut_anywhere_in_an_epoch(tmp_path: Path, steps: int) -> None:
+    recipe = {"batch_size": 256, "checkpoint_every_steps": 3}
+    train(tiny_config(tmp_path, train={**recipe, "num_steps": 3}), tmp_path / "whole", "cpu")
+    for num_steps in (max(steps, 1), 3):
+        train(tiny_config(tmp_path, train={**recipe, "num_steps": num_steps}), tmp_path / "parts",
+              "cpu")  # fmt: skip
+        if not steps:  # as if killed before its first checkpoint
+            (tmp_path / "parts/checkpoints/step_00000001.pt").unlink(missing_ok=True)
+    last = "step_00000003.pt"
+    assert sums(tmp_path / "whole")[last] == sums(tmp_path / "parts")[last]
 
 
 @pytest.mark.parametrize("changes", [{"d_norm": "spectral"}, {"upsample": "resize", "pac": 2}])
@@ -119,6 +147,28 @@ def test_a_second_process_is_refused_and_told_who_has_the_run(config: Path, tmp_
     assert third.returncode == 0, third.stderr  # a killed process holds no lock
 
 
+def test_sampling_while_a_run_writes_and_deletes_checkpoints(config: Path, tmp_path: Path) -> None:
+    run_dir, out = tmp_path / "run", tmp_path / "a.png"
+    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(run_dir),
+               "--set", "train.checkpoint_every_steps=1", "--set", "train.keep_checkpoints=2",
+               "--set", "train.sample_every_steps=100000", "--set", "train.log_every_steps=100000",
+               "--set", "train.num_steps=100000"]  # fmt: skip
+    writer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    seen = set()
+    try:
+        while not list(run_dir.glob(CHECKPOINTS)):
+            assert writer.poll() is None
+            time.sleep(0.05)
+        while len(seen) < 15:
+            shown = quick_gan("sample", run_dir, "--num", 1, "--out", out, "--force")
+            assert shown.exit_code == 0, shown.output
+            with Image.open(out) as image:
+                seen.add(image.text["step"])
+    finally:
+        writer.kill()
+        writer.wait()
+
+
 def test_a_damaged_newest_checkpoint_is_passed_over_and_told(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path)
     train(cfg, tmp_path / "run", "cpu")
@@ -171,24 +221,59 @@ def test_init_from_starts_a_new_run_with_other_settings(tmp_path: Path) -> None:
         train(other, tmp_path / "other", "cpu")
 
 
-def test_a_run_that_diverges_stops_and_every_file_left_is_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from gan.nn.losses import LOSSES
+def nan_gradient(loss: Tensor, logits: Tensor) -> Tensor:
+    return loss + (logits - logits.detach()).sum().mul(0).sqrt()  # 0, of slope infinity
 
-    calls = iter(range(100))
-    loss = LOSSES["non_saturating"]
 
-    def poisoned(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        return loss.d(real, fake) * (float("nan") if next(calls) == 4 else 1)
+@pytest.mark.parametrize(
+    ("network", "harm", "log_every_steps", "found"),
+    [
+        ("d", lambda loss, _: loss * float("nan"), 20, ("a weight", 6)),
+        ("g", lambda loss, _: loss * float("inf"), 20, ("a weight", 6)),
+        ("g", lambda loss, _: loss * float("inf"), 1, ("loss/g, gradient_norm/g", 5)),
+        ("g", nan_gradient, 1, ("gradient_norm/g", 5)),
+    ],
+)
+def test_a_run_that_diverges_ends_with_3_and_every_file_left_is_good(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    network: str, harm: Callable[[Tensor, Tensor], Tensor], log_every_steps: int,
+    found: tuple[str, int],
+) -> None:  # fmt: skip
+    calls = itertools.count(1)
+    sound = LOSSES["non_saturating"]
 
-    monkeypatch.setitem(LOSSES, "non_saturating", loss._replace(d=poisoned))
-    cfg = tiny_config(tmp_path, train={"num_steps": 50, "log_every_steps": 20})
-    with pytest.raises(NonFinite, match="not a finite number at step 6"):
-        train(cfg, tmp_path / "run", "cpu")
+    def poisoned(real: Tensor, fake: Tensor) -> Tensor:
+        loss = getattr(sound, network)(real, fake)
+        return harm(loss, fake) if next(calls) == 5 else loss
+
+    monkeypatch.setitem(LOSSES, "non_saturating", sound._replace(**{network: poisoned}))
+    shown = quick_gan(
+        "train", config, "--run-dir", tmp_path / "run", "--set", "train.num_steps=50",
+        "--set", f"train.log_every_steps={log_every_steps}",
+    )  # fmt: skip
+    assert shown.exit_code == 3
+    what, step = found
+    assert f"Error: {what} is not a finite number at step {step}" in shown.output
     assert sums(tmp_path / "run").keys() == {"step_00000002.pt", "step_00000004.pt"}
     for path in (tmp_path / "run").glob(CHECKPOINTS):
         assert all(t.isfinite().all() for t in load_checkpoint(path)["g"].values())
+
+
+def test_a_diverged_state_is_never_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = itertools.count(1)
+    sound = LOSSES["non_saturating"]
+
+    def poisoned(real: Tensor, fake: Tensor) -> Tensor:
+        return sound.g(real, fake) * (float("nan") if next(calls) == 2 else 1)
+
+    monkeypatch.setitem(LOSSES, "non_saturating", sound._replace(g=poisoned))
+    seldom = {name: 9 for name in ("log_every_steps", "checkpoint_every_steps", "num_steps")}
+    cfg = tiny_config(tmp_path, train={**seldom, "evaluate_every_steps": 2})
+    with pytest.raises(NonFinite, match="at step 2"):
+        train(cfg, tmp_path / "run", "cpu")
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
 def test_a_full_disk_ends_a_run_with_4_and_room_lets_it_go_on(config: Path, tmp_path: Path) -> None:
@@ -204,6 +289,47 @@ def test_a_full_disk_ends_a_run_with_4_and_room_lets_it_go_on(config: Path, tmp_
     assert "step_00000004.pt" in sums(tmp_path / "run")
 
 
+def test_a_full_disk_keeps_the_last_checkpoint_and_nothing_unfinished(
+    tiny_run: Path, config: Path, tmp_path: Path, small_disk: SmallDisk
+) -> None:
+    run_dir = tmp_path / "run"
+    num_bytes = (tiny_run / "checkpoints" / "step_00000004.pt").stat().st_size
+    small_disk(run_dir / "checkpoints", f"size={3 * num_bytes // 2}")
+    full = quick_gan("train", config, "--run-dir", run_dir)
+    assert full.exit_code == 4
+    assert f"no room for a checkpoint of {num_bytes:,} bytes; free some room" in full.output
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step_00000002.pt"]
+    small_disk(run_dir / "checkpoints", "size=4m")
+    assert quick_gan("train", config, "--run-dir", run_dir).exit_code == 0
+    assert sums(run_dir).keys() == {"step_00000002.pt", "step_00000004.pt"}
+
+
+def test_a_read_only_disk_is_one_line(
+    tiny_run: Path, config: Path, tmp_path: Path, small_disk: SmallDisk
+) -> None:
+    small_disk(tmp_path / "ro", "ro")
+    for words in (["train", config, "--run-dir"], ["sample", tiny_run, "--num", "1", "--out"]):
+        shown = quick_gan(*words, tmp_path / "ro" / "a.png")
+        assert shown.exit_code == 1
+        assert shown.output == f"Error: {tmp_path / 'ro' / 'a.png'}: Read-only file system\n"
+
+
+def test_a_disk_that_fills_up_under_an_image_spoils_no_later_step(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save_half(self: Image.Image, place: Path, *args: object, **kwargs: object) -> None:
+        Path(place).write_bytes(b"half an image")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    words = ["train", config, "--run-dir", tmp_path / "run"]
+    assert quick_gan(*words, "--set", "train.num_steps=1").exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", save_half)
+        assert quick_gan(*words).exit_code == 4
+    assert quick_gan(*words).exit_code == 0
+    assert not list((tmp_path / "run" / "samples").glob(".*"))
+
+
 def test_max_minutes_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path, train={"num_steps": 10**6, "max_minutes": 0.001})
     state = train(cfg, tmp_path / "run", "cpu")
@@ -215,8 +341,10 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path)
     train(cfg, tmp_path / "run", "cpu")
     before = sums(tmp_path / "run")
+    unfinished = tmp_path / "run" / "checkpoints" / ".step_00000006.pt.part"
+    unfinished.write_bytes(b"of a killed process")
     train(cfg, tmp_path / "run", "cpu")
-    assert sums(tmp_path / "run") == before
+    assert sums(tmp_path / "run") == before and not unfinished.exists()
     assert "done before" in (tmp_path / "run" / "log.txt").read_text()
 
 
@@ -284,18 +412,28 @@ def test_tensorboard_holds_each_point_once_after_a_kill(tmp_path: Path) -> None:
     assert tags["graph"]
 
 
-def test_a_removed_tensorboard_folder_does_not_stop_a_run(tmp_path: Path) -> None:
-    from gan.tracking import Tracker
-
+def test_a_removed_tensorboard_folder_is_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     tracker = Tracker(tmp_path, step=0, images_seen=0, num_steps=9)
-    tracker._board = type(
-        "Broken", (), {"add_scalar": lambda *_: (_ for _ in ()).throw(OSError(28, "full"))}
-    )()
-    tracker.scalars(1, 8, {"loss/d": 1.0})
-    tracker.scalars(2, 16, {"loss/d": 1.0})
+    shutil.rmtree(tmp_path / "tb")
+    for step in range(1, 30):
+        tracker.scalars(step, 8 * step, {"loss/d": 1.0})
     tracker.close()
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
-    assert (tmp_path / "log.txt").read_text().count("the run goes on without") == 1
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 29
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("TensorBoard cannot be written") and "the run goes on without" in line
+
+
+@pytest.mark.parametrize("options", ["ro", "size=64k"])
+def test_a_run_goes_on_without_tensorboard(
+    config: Path, tmp_path: Path, small_disk: SmallDisk, options: str
+) -> None:
+    small_disk(tmp_path / "run" / "tb", options)
+    done = gan("train", config, "--run-dir", tmp_path / "run")
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert done.stderr.count("TensorBoard cannot be written") == 1
+    assert "step_00000004.pt" in sums(tmp_path / "run")
 
 
 def test_nothing_of_a_library_reaches_the_user(config: Path, tmp_path: Path) -> None:

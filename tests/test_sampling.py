@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from gan.config import identity
 from gan.sampling import generate, grid, load_trained, save_samples, save_walk, walk
 from gan.training.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
 from gan.training.loop import train
+from gan.training.precision import choose_precision
+from gan.training.state import make_state, restore
 from tests.conftest import tiny_config
 
 CPU = torch.device("cpu")
@@ -57,12 +60,24 @@ def test_a_checkpoint_file_alone_is_enough(tiny_run: Path, tmp_path: Path) -> No
     )
 
 
+def test_a_checkpoint_of_format_1_gives_its_images_and_can_be_gone_on_from() -> None:
+    trained = load_trained(Path("tests/golden/format_1.pt"), CPU)
+    images = generate(trained.generator, trained.latents(64, 0), trained.labels(64, 0))
+    assert images.mean((0, 2, 3)) == pytest.approx([108.15, 111.30, 102.28], abs=0.2)
+    assert images.std((0, 2, 3)) == pytest.approx([37.64, 34.59, 35.71], abs=0.2)
+    precision = choose_precision(trained.cfg.hardware, CPU)
+    state = make_state(trained.cfg, trained.num_classes, CPU, precision)
+    restore(state, load_checkpoint(trained.path))
+    assert (state.step, state.images_seen) == (300, 2400)
+
+
 def test_a_png_carries_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> None:
     save_samples(load_trained(tiny_run, CPU), tmp_path / "a.png", 9, 5, None)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (3 * 18 + 2, 3 * 18 + 2)
         assert image.text["seed"] == "5"
-        assert len(image.text["checkpoint_sha256"]) == 16
+        content = (tiny_run / "checkpoints" / "step_00000004.pt").read_bytes()
+        assert image.text["checkpoint_sha256"] == hashlib.sha256(content).hexdigest()[:16]
 
 
 def test_npz_and_folder_hold_the_same_images(conditional: Path, tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +172,12 @@ def _decode_all(source: Source, cfg: DataConfig) -> Iterator[Decoded]:
 
 def _decode_in_workers(source: Source, chunks: list[range], how: tuple) -> Iterator[Decoded]:
     with _workers(source, len(os.sched_getaffinity(0))) as workers:
-        pending: deque[tuple[range, Any]] = deque()
+        pending: deque[tuple[range, Future]] = deque()
         waiting = iter(chunks)
         while True:
             # a bounded queue: memory does not grow with the data set
             while len(pending) < 8 and (chunk := next(waiting, None)):
-                pending.append((chunk, workers.submit(_decode, chunk, *how)))
+                pending.append((chunk, _submit(workers, chunk, how)))
             if not pending:
                 return
             chunk, future = pending.popleft()
@@ -186,22 +188,41 @@ def _decode_alone(source: Source, index: int, how: tuple) -> Decoded:
     chunk = range(index, index + 1)
     with _workers(source, 1) as workers:
         try:
-            return chunk, *workers.submit(_decode, chunk, *how).result()
+            return chunk, *_submit(workers, chunk, how).result()
         except BrokenProcessPool:
             return chunk, np.empty((0, *how[0]), np.uint8), {index: "its decoder crashed"}
 
 
 def _workers(source: Source, count: int) -> ProcessPoolExecutor:
     # spawned, not forked: the parent has threads, and a child needs no torch
-    return ProcessPoolExecutor(count, get_context("spawn"), _set_reader, (source.read,))
+    return ProcessPoolExecutor(count, get_context("spawn"), _begin_worker, (source.read,))
+
+
+def _submit(workers: ProcessPoolExecutor, chunk: range, how: tuple) -> Future:
+    # starts a worker when none is idle; it inherits that Ctrl-C is held back until it has begun
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return workers.submit(_decode, chunk, *how)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _reader: Callable[[int], Any]
 
 
-def _set_reader(read: Callable[[int], Any]) -> None:
+def _begin_worker(read: Callable[[int], Any]) -> None:
     global _reader
     _reader = read
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once and leaves the word to its parent
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent
+    parent.join()  # a killed one tells nobody, and its workers would wait for work for ever
+    os._exit(1)
 
 
 def _decode(chunk: range, shape: tuple, fit: str) -> tuple[np.ndarray, dict[int, str]]:

@@ -28,7 +28,6 @@ from gan.metrics.reference import (
     real_images,
 )
 from gan.sampling import Trained, generate
-from gan.training.checkpoint import checkpoint_hash
 
 _NUM_COPIES = 1000  # images whose nearest training image is looked for
 _COPY_SIDE = 32  # pixels; larger images are shrunk for that
@@ -149,7 +148,7 @@ def evaluate(
         **protocol(reference, data),
         "checkpoint": {
             "file": trained.path.name,
-            "sha256": checkpoint_hash(trained.path),
+            "sha256": trained.sha256,
             "step": trained.step,
             "images_seen": trained.images_seen,
         },

@@ -12,7 +12,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,14 @@ class DiskFull(OSError):
     """Says how many bytes were needed."""
 
 
+class Checkpoint(NamedTuple):
+    """A file that was read and checked."""
+
+    path: Path
+    payload: dict[str, Any]  # tensors on the CPU
+    sha256: str  # of the file, its first 16 hex digits
+
+
 def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
     """Writes a checkpoint beside its place and renames it; equal payloads give equal bytes.
 
@@ -70,7 +78,12 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads and checks a checkpoint; tensors on the CPU.
+    """Returns what a checkpoint holds, checked as `read_checkpoint` does."""
+    return read_checkpoint(path).payload
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint once and checks it.
 
     Raises BadCheckpoint, naming the file, if it is truncated, damaged, foreign or of another
     version.
@@ -98,7 +111,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if type(payload[key]) is not kind:
             found = type(payload[key]).__name__
             raise BadCheckpoint(f"{path}: {key} must be of type {kind.__name__}; got {found}")
-    return payload
+    return Checkpoint(path, payload, hashlib.sha256(data).hexdigest()[:16])
 
 
 def _read_whole(path: Path) -> bytes:
@@ -142,11 +155,6 @@ def check_weights(module: nn.Module, weights: Any, name: str) -> None:
             )
 
 
-def checkpoint_hash(path: Path) -> str:
-    """Returns the first 16 hex digits of a file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
 def checkpoint_path(folder: Path, step: int) -> Path:
     """Returns the place of a step's checkpoint."""
     return folder / f"step_{step:08}.pt"  # zero-padded, so name order is step order
@@ -157,26 +165,36 @@ def newest_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.pt"), reverse=True)
 
 
-def newest_good(folder: Path) -> Iterator[tuple[Path, dict[str, Any] | BadCheckpoint]]:
-    """Yields checkpoints from the newest on, each loaded or with its fault, up to a good one."""
-    for path in newest_checkpoints(folder):
-        try:
-            payload = load_checkpoint(path)
-        except BadCheckpoint as error:
-            yield path, error
-            continue
-        yield path, payload
-        return
+def newest_good(folder: Path) -> Iterator[Checkpoint | BadCheckpoint]:
+    """Yields the faults of the newest checkpoints and then the first good one, if there is one.
 
-
-def prune_checkpoints(folder: Path, keep: int, step: int) -> None:
-    """Deletes all but the newest `keep` numbered checkpoints up to a step, and unfinished files.
-
-    What is numbered higher was passed over as damaged; it takes no good one's place.
+    A run may go on meanwhile and delete what is about to be read, which is no fault.
     """
-    known = [p for p in newest_checkpoints(folder) if p.name <= checkpoint_path(folder, step).name]
-    for path in [*known[keep:], *folder.glob(".*.part")]:
+    seen: set[Path] = set()
+    while paths := [path for path in newest_checkpoints(folder) if path not in seen]:
+        seen.add(paths[0])
+        try:
+            yield read_checkpoint(paths[0])
+            return
+        except BadCheckpoint as error:
+            if os.path.lexists(paths[0]):
+                yield error
+
+
+def prune_checkpoints(newest: Path, keep: int) -> None:
+    """Deletes all but `keep` numbered checkpoints up to `newest`.
+
+    Later ones are damaged: the run went on from before them and will write them again.
+    """
+    upto = [path for path in newest_checkpoints(newest.parent) if path <= newest]
+    for path in upto[keep:]:
         path.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Deletes what killed writers left; for the one who has the run's lock."""
+    for path in folder.glob(".*.part"):
+        path.unlink()
 
 
 def _canonical(value: Any) -> Any:

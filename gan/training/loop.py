@@ -16,7 +16,12 @@ from gan.data.batches import Batch, batches
 from gan.data.pack import PackedImages, Progress, pack
 from gan.data.sources import open_source
 from gan.training import report
-from gan.training.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint
+from gan.training.checkpoint import (
+    checkpoint_path,
+    prune_checkpoints,
+    remove_unfinished,
+    save_checkpoint,
+)
 from gan.training.distributed import Ranks, from_first, largest, process_group
 from gan.training.judge import Judge
 from gan.training.precision import choose_device, choose_precision
@@ -79,7 +84,9 @@ def train(
             run = Run(cfg, run_dir, packed, state)
             notes = go_on(run) or initialise(run)
             if ranks.is_first:
-                run.checkpoints.mkdir(exist_ok=True)
+                for folder in (run.checkpoints, run.samples):
+                    folder.mkdir(exist_ok=True)
+                    remove_unfinished(folder)
                 report.begin(run, notes)
             try:
                 _loop(run, stop)
@@ -128,6 +135,7 @@ def _loop(run: Run, stop: StopRequest) -> None:
         if run.tracker and _due(state.step, train.sample_every_steps, last):
             report.sample(run)
         if judge and _due(state.step, train.evaluate_every_steps, last and ending <= _TIME_UP):
+            _require_finite(run)
             judge.evaluate(run)
         if logged:
             window = Window()  # made last, so that its clock runs for steps alone
@@ -176,15 +184,19 @@ def _log(run: Run, window: Window, values: dict[str, Tensor]) -> None:
         report.log(run, window, means, values)
 
 
-def _save(run: Run) -> None:
+def _require_finite(run: Run) -> None:
     if not all_finite(run.state):
         _diverged(run, "a weight")
+
+
+def _save(run: Run) -> None:
+    _require_finite(run)
     if not run.state.ranks.is_first:
         return
     path = checkpoint_path(run.checkpoints, run.state.step)
     payload = to_payload(run.state, run.cfg, run.packed.classes, run.packed.checksum)
     save_checkpoint(path, payload)
-    prune_checkpoints(run.checkpoints, run.cfg.train.keep_checkpoints, run.state.step)
+    prune_checkpoints(path, run.cfg.train.keep_checkpoints)
 
 
 def _diverged(run: Run, what: str) -> None:

@@ -29,7 +29,6 @@ _MAX_GIF_FRAMES = 60
 def begin(run: Run, notes: list[str]) -> None:
     """Opens the tracker and writes what the run directory explains itself by."""
     state, cfg = run.state, run.cfg
-    run.samples.mkdir(exist_ok=True)
     facts = {**environment(state), "images": len(run.packed), "data": run.packed.checksum}
     describe_run(run.run_dir, cfg, facts)
     run.tracker = Tracker(
@@ -96,7 +95,10 @@ def sample(run: Run) -> None:
     state = run.state
     for name, generator in (("ema", state.g_ema.module), ("raw", state.g)):
         sheet = grid(_fixed_samples(run, generator))
-        to_pil(sheet).save(run.samples / f"{name}_{state.step:08}.png")
+        path = run.samples / f"{name}_{state.step:08}.png"
+        part = path.with_name(f".{path.name}.part")  # half an image would spoil the GIF
+        to_pil(sheet).save(part, "PNG")
+        part.replace(path)
         run.tracker.image(f"images/{name}", sheet, state.images_seen)
 
 

@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from gan.config import identity, parse_config
-from gan.training.checkpoint import BadCheckpoint, check_weights, load_checkpoint, newest_good
+from gan.training.checkpoint import (
+    BadCheckpoint,
+    Checkpoint,
+    check_weights,
+    load_checkpoint,
+    newest_good,
+)
 from gan.training.distributed import from_first
 from gan.training.run import Run
 from gan.training.state import environment, networks, restore
@@ -12,11 +18,12 @@ from gan.training.state import environment, networks, restore
 def go_on(run: Run) -> list[str]:
     """Restores the newest good checkpoint of the run directory; returns what to tell of it."""
     found = list(newest_good(run.checkpoints)) if run.state.ranks.is_first else []
-    notes = [f"{fault}; taking the one before" for _, fault in found if _is_bad(fault)]
-    good = [path for path, payload in found if not _is_bad(payload)]
-    if found and not good:
+    faults = [fault for fault in found if isinstance(fault, BadCheckpoint)]
+    good = [checkpoint.path for checkpoint in found if isinstance(checkpoint, Checkpoint)]
+    notes = [f"{fault}; taking the one before" for fault in faults]
+    if faults and not good:
         raise BadCheckpoint(
-            "\n".join(str(fault) for _, fault in found)
+            "\n".join(map(str, faults))
             + f"\nno good checkpoint in {run.checkpoints}; nothing was deleted; move that folder "
             "away to start again"
         )
@@ -33,10 +40,6 @@ def go_on(run: Run) -> list[str]:
     if differ:
         notes.append(f"not bit-identical to an unbroken run: {'; '.join(differ)}")
     return [*notes, f"going on from {path.name}"]
-
-
-def _is_bad(loaded: object) -> bool:
-    return isinstance(loaded, BadCheckpoint)
 
 
 def _require_same_run(run: Run, payload: dict, path: Path) -> None:
