@@ -74,11 +74,12 @@ class Soak:
     def start(self, largest_file: int = resource.RLIM_INFINITY) -> subprocess.Popen:
         """Starts or goes on with the run, in a process that may write files of a given size."""
         limits = (largest_file, resource.RLIM_INFINITY)
-        return subprocess.Popen(
+        self.process = subprocess.Popen(
             self.command(self.run_dir, FOREVER),
             stderr=open(self.errors, "w"),
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
         )
+        return self.process
 
     def going(self) -> subprocess.Popen:
         """Goes on until steps are being done, and checks where from: nothing whole was lost."""
@@ -295,6 +296,7 @@ def main(minutes: float, seed: int, place: Path) -> None:
             click.echo(f"{soak.faults.total():4} {fault.__name__:20} step {soak.newest_whole():,}")
         equal = compare(soak)
     except Lost as lost:
+        soak.process.kill()
         raise click.ClickException(
             f"lost after {soak.faults.total()} faults, in {fault.__name__}: {lost}\n"
             + soak.errors.read_text()
