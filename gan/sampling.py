@@ -25,6 +25,7 @@ from gan.training.checkpoint import (
     newest_good,
     read_checkpoint,
 )
+from gan.training.precision import Precision, autocast, choose_precision
 
 _BATCH = 64
 _GAP = 2  # pixels between the images of a grid
@@ -35,6 +36,7 @@ class Trained:
     """A generator as a checkpoint holds it."""
 
     generator: Generator
+    precision: Precision
     cfg: Config
     classes: tuple[str, ...]
     path: Path
@@ -49,6 +51,10 @@ class Trained:
     def latents(self, num: int, seed: int) -> Tensor:
         """Returns the latents (N, Z) of a seed."""
         return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
+
+    def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
+        """Maps latents (N, Z) and labels (N,) to uint8 images (N, C, H, W)."""
+        return generate(self.generator, z, labels, self.precision)
 
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
         """Returns the labels (N,) of a seed, or one class for all, by name or number."""
@@ -92,9 +98,10 @@ def load_trained(
         generator = build_generator(cfg, len(classes), payload["g_ema"])
     except (ConfigError, BadCheckpoint) as error:
         raise BadCheckpoint(f"{path}: {error}") from None
-    generator = generator.to(device)
+    precision = choose_precision(cfg.hardware, device)
+    generator.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     seen = payload["images_seen"]
-    return Trained(generator, cfg, classes, path, sha256, payload["step"], seen)
+    return Trained(generator, precision, cfg, classes, path, sha256, payload["step"], seen)
 
 
 def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -> Generator:
@@ -112,7 +119,9 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
 
 
 @torch.no_grad()
-def generate(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
+def generate(
+    generator: nn.Module, z: Tensor, labels: Tensor | None, precision: Precision
+) -> np.ndarray:
     """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; the mode is put back."""
     device = next(generator.parameters()).device
     training = generator.training
@@ -121,7 +130,8 @@ def generate(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> n
     for start in range(0, len(z), _BATCH):
         part = slice(start, start + _BATCH)
         y = None if labels is None else labels[part].to(device)
-        images.append(to_uint8(generator(z[part].to(device), y)))
+        with autocast(precision, device):
+            images.append(to_uint8(generator(z[part].to(device), y)))
     generator.train(training)
     return np.concatenate(images)
 
@@ -152,7 +162,7 @@ def to_pil(pixels: np.ndarray) -> Image.Image:
 def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | None) -> None:
     """Writes samples as a grid (.png), an array (.npz: images (N, H, W, C), labels) or a folder."""
     labels = trained.labels(num, seed, label)
-    images = generate(trained.generator, trained.latents(num, seed), labels)
+    images = trained.images(trained.latents(num, seed), labels)
     origin = PngInfo()
     origin.add_text("seed", str(seed))
     origin.add_text("checkpoint_sha256", trained.sha256)
@@ -179,7 +189,7 @@ def walk(trained: Trained, points: int, steps: int, seed: int, label: str | None
     labels = trained.labels(1, seed, label)
     if labels is not None:
         labels = labels.expand(points * steps)  # one class all the way
-    return generate(trained.generator, torch.cat(legs), labels)
+    return trained.images(torch.cat(legs), labels)
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path, frame_ms: int, last_ms: int = 0) -> None:

@@ -1,71 +1,84 @@
 """Measures this project beside a classic DCGAN loop, interleaved in one process.
 
-Prints a table and, with --out, writes every figure as JSON. Figures are ratios of medians over
-rounds A B A B ...; they mean something only while nothing else runs on the machine.
+    python scripts/benchmark.py --out benchmark.json
+
+Prints tables and, with --out, writes every figure as JSON. Speeds are medians over rounds
+A B A B ...; they mean something only as ratios, and only while nothing else runs on the machine.
 """
 
 import gc
 import json
+import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
-from PIL import Image
+from benchmark_parts import command_costs, data_path, data_sizes, matrix_peaks, roofline
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from gan.config import Config, DataConfig, parse_config
-from gan.data.batches import batches
-from gan.data.pack import pack
-from gan.data.sources import open_source
+from gan.config import Config, parse_config
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
-from gan.sampling import build_generator, generate
-from gan.training.precision import Precision, choose_precision
-from gan.training.state import make_state
+from gan.sampling import load_trained
+from gan.training.checkpoint import save_checkpoint
+from gan.training.precision import choose_device, choose_precision
+from gan.training.state import TrainState, make_state, to_payload
 from gan.training.steps import one_step
 
-CPU = torch.device("cpu")
 Contest = dict[str, Callable[[], Any]]
 
 
 def race(contest: Contest, num_images: int, rounds: int) -> dict[str, float]:
     """Returns images/s of each contestant: medians over rounds in which each has its turn."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
     for run in contest.values():
         run()
         run()
     times: dict[str, list[float]] = {name: [] for name in contest}
     for _ in range(rounds):
         for name, run in contest.items():
+            wait()
             started = time.perf_counter()
             run()
+            wait()
             times[name].append(time.perf_counter() - started)
     return {name: num_images / statistics.median(spent) for name, spent in times.items()}
 
 
-def classic_step(cfg: Config, images: Tensor) -> Callable[[], None]:
+def config(side: int, width: int = 64, batch_size: int = 64, **hardware: str) -> Config:
+    """Returns a plain config of one size: grey below 64 pixels, RGB from there."""
+    values = {
+        "data": {"image_size": side, "channels": 1 if side < 64 else 3},
+        "model": {"g_width": width, "d_width": width},
+        "train": {"batch_size": batch_size},
+        "hardware": hardware,
+    }
+    return parse_config(values, origin="benchmark")
+
+
+def classic_step(cfg: Config, images: Tensor, device: torch.device) -> Callable[[], None]:
     """Returns one step as the well-known PyTorch example does it: fp32, cross-entropy, two
     backward passes of D, D's weight gradients computed in G's step too, losses read each step."""
-    g = Generator(cfg.model, cfg.data.image_shape)
-    d = Discriminator(cfg.model, cfg.data.image_shape)
+    g = Generator(cfg.model, cfg.data.image_shape).to(device)
+    d = Discriminator(cfg.model, cfg.data.image_shape).to(device)
     criterion = nn.BCEWithLogitsLoss()
     g_optim, d_optim = (torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999)) for net in (g, d))
-    real, ones, zeros = (
-        images.float() / 127.5 - 1,
-        torch.ones(len(images)),
-        torch.zeros(len(images)),
-    )
+    num = len(images)
+    ones, zeros = torch.ones(num, device=device), torch.zeros(num, device=device)
 
     def step() -> None:
+        real = (images.float() / 127.5 - 1).to(device)
         d.zero_grad()
         d_real = criterion(d(real), ones)
         d_real.backward()
-        fake = g(torch.randn(len(images), cfg.model.z_dim))
+        fake = g(torch.randn(num, cfg.model.z_dim, device=device))
         d_fake = criterion(d(fake.detach()), zeros)
         d_fake.backward()
         d_optim.step()
@@ -78,22 +91,14 @@ def classic_step(cfg: Config, images: Tensor) -> Callable[[], None]:
     return step
 
 
-def our_step(cfg: Config, images: Tensor, **hardware: str) -> tuple[Callable[[], None], Precision]:
-    """Returns one step of the library's own code, on this machine's precision or a given one."""
-    settings = cfg.hardware.model_copy(update=hardware)
-    precision = choose_precision(settings, CPU)
-    state = make_state(cfg, 0, CPU, precision)
-    return lambda: float(one_step(state, cfg, images, None)["loss/g"]) and None, precision
+def our_state(cfg: Config, device: torch.device) -> TrainState:
+    """Returns a fresh state of the library's own, in the precision it chooses or is given."""
+    return make_state(cfg, 0, device, choose_precision(cfg.hardware, device))
 
 
-def config(side: int, width: int, batch_size: int) -> Config:
-    """Returns a plain config of one size: grey below 64 pixels, RGB from there."""
-    values = {
-        "data": {"image_size": side, "channels": 1 if side < 64 else 3},
-        "model": {"g_width": width, "d_width": width},
-        "train": {"batch_size": batch_size},
-    }
-    return parse_config(values, origin="benchmark")
+def our_step(state: TrainState, cfg: Config, images: Tensor) -> Callable[[], None]:
+    """Returns one step of the library's own code."""
+    return lambda: float(one_step(state, cfg, images, None)["loss/g"]) and None
 
 
 def random_images(cfg: Config) -> Tensor:
@@ -101,115 +106,141 @@ def random_images(cfg: Config) -> Tensor:
     return torch.randint(0, 256, (cfg.train.batch_size, *cfg.data.image_shape), dtype=torch.uint8)
 
 
-def training(sides: list[int], width: int, batch_size: int, rounds: int) -> list[dict[str, Any]]:
-    """Races the steps at each size."""
-    rows = []
+def gflop_per_image(step: Callable[[], Any], num_images: int) -> float:
+    """Counts the multiplications and additions of one step, in 10^9 per image."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops() / num_images / 1e9
+
+
+def training(
+    sides: list[int], device: torch.device, rounds: int, peaks: dict[str, float]
+) -> Iterator[dict[str, Any]]:
+    """Races the steps at each size, and sets them against the machine's limits."""
     for side in sides:
-        cfg = config(side, width, batch_size)
+        cfg, plain = config(side), config(side, precision="fp32", channels_last="on")
         images = random_images(cfg)
-        ours, precision = our_step(cfg, images)
+        state = our_state(cfg, device)
+        ours = our_step(state, cfg, images)
         contest = {
-            "classic": classic_step(cfg, images),
+            "classic": classic_step(cfg, images, device),
             "gan": ours,
-            "gan, fp32": our_step(cfg, images, precision="fp32", channels_last="on")[0],
+            "gan, fp32": our_step(our_state(plain, device), plain, images),
         }
-        speeds = race(contest, batch_size, rounds)
-        rows.append({"side": side, "precision": str(precision), "images_per_s": speeds})
+        speeds = race(contest, len(images), rounds)
+        gflop = gflop_per_image(ours, len(images))
+        dtype = str(state.precision.dtype).removeprefix("torch.")
+        limit_s = roofline(state, cfg, images, rounds)
+        yield {
+            "side": side,
+            "precision": str(state.precision),
+            "images_per_s": speeds,
+            "gflop_per_image": gflop,
+            "classic_gflop_per_image": gflop_per_image(contest["classic"], len(images)),
+            "share_of_matrix_peak": gflop * speeds["gan"] / peaks[dtype],
+            "share_of_roofline": speeds["gan"] * limit_s / len(images),
+        }
+        del state, ours, contest
         gc.collect()
-    return rows
 
 
-def sampling(width: int, rounds: int) -> dict[str, Any]:
+def sampling(folder: Path, device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
     """Races sampling of 64 images at 64 pixels, and of one."""
-    cfg = config(64, width, 64)
-    classic = Generator(cfg.model, cfg.data.image_shape).eval()
-    weights = {key: value.clone() for key, value in classic.state_dict().items()}
-    ours = build_generator(cfg, 0, weights)
+    cfg = config(64)
+    classic = Generator(cfg.model, cfg.data.image_shape).to(device).eval()
+    path = folder / "sampling.pt"
+    save_checkpoint(path, to_payload(our_state(cfg, device), cfg, (), ""))
+    ours = load_trained(path, device)
+
+    def classic_images(z: Tensor) -> np.ndarray:
+        return classic(z.to(device)).add(1).mul(127.5).byte().cpu().numpy()
+
     found = {}
     for num in (64, 1):
         z = torch.randn(num, cfg.model.z_dim)
         with torch.no_grad():
-            contest = {"classic": lambda z=z: classic(z), "gan": lambda z=z: generate(ours, z)}
-            found[f"{num} images"] = race(contest, num, rounds)
+            contest: Contest = {
+                "classic": lambda z=z: classic_images(z),
+                "gan": lambda z=z: ours.images(z),
+            }
+            found[f"{num} images"] = race(contest, num, rounds if num > 1 else 10 * rounds)
     return found
 
 
-def data_path(rounds: int) -> dict[str, float]:
-    """Races the packed array against ImageFolder and DataLoader on the same 2,000 JPEGs."""
-    from torch.utils.data import DataLoader
-    from torchvision import datasets, transforms
-
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "images"
-        (root / "one").mkdir(parents=True)
-        rng = np.random.default_rng(0)
-        for i in range(2000):
-            pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
-            Image.fromarray(pixels).save(root / "one" / f"{i}.jpg", quality=90)
-        cfg = DataConfig(source="folder", root=str(root), image_size=64, channels=3)
-        stream = batches(pack(open_source(cfg), cfg), 64, seed=0, flip=True)
-        change = transforms.Compose(
-            [transforms.Resize(64), transforms.CenterCrop(64), transforms.RandomHorizontalFlip(),
-             transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
-        )  # fmt: skip
-        loader = DataLoader(
-            datasets.ImageFolder(str(root), change), 64, shuffle=True, num_workers=2,
-            persistent_workers=True, drop_last=True,
-        )  # fmt: skip
-        whole = len(loader)
-
-        def ours() -> None:
-            for _ in range(whole):
-                next(stream)[0].float().div(127.5).sub(1)
-
-        return race({"ImageFolder": lambda: [*loader], "gan": ours}, whole * 64, rounds)
-
-
-def matrix_peak(dtype: torch.dtype) -> float:
-    """Returns the best GFLOP/s of a 2048-cubed matrix product."""
-    a, b = (torch.randn(2048, 2048, dtype=dtype) for _ in range(2))
-    return max(race({"": lambda: a @ b}, 1, 5).values()) * 2 * 2048**3 / 1e9
+def growth(device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
+    """Returns milliseconds per image of a step, as batch, width and size grow one at a time."""
+    settings: dict[str, dict[str, dict[str, int]]] = {
+        "batch": {str(n): {"batch_size": n} for n in (16, 64, 256)},
+        "width": {str(n): {"width": n} for n in (16, 32, 64, 128)},
+        "side": {str(n): {"side": n} for n in (16, 32, 64, 128)},
+    }
+    found: dict[str, dict[str, float]] = {}
+    for name, values in settings.items():
+        found[name] = {}
+        for value, changed in values.items():
+            cfg = config(**{"side": 32, **changed})
+            images = random_images(cfg)
+            step = our_step(our_state(cfg, device), cfg, images)
+            speed = race({"gan": step}, len(images), max(3, rounds // 2))["gan"]
+            found[name][value] = 1000 / speed
+    return found
 
 
 def report(found: dict[str, Any]) -> str:
     """Returns the figures as tables."""
     lines = [
-        "| training, batch 64 | classic | gan | ratio | gan, fp32 | ratio |",
-        "|---|---|---|---|---|---|",
+        "| training, images/s | classic | gan | ratio | gan, fp32 | ratio | of matrix peak "
+        "| of roofline |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in found["training"]:
         s = row["images_per_s"]
         lines.append(
             f"| {row['side']} px | {s['classic']:,.0f} | {s['gan']:,.0f} "
             f"| {s['gan'] / s['classic']:.2f} | {s['gan, fp32']:,.0f} "
-            f"| {s['gan, fp32'] / s['classic']:.2f} |"
+            f"| {s['gan, fp32'] / s['classic']:.2f} | {row['share_of_matrix_peak']:.0%} "
+            f"| {row['share_of_roofline']:.0%} |"
         )
-    lines += ["", "| besides | other | gan | ratio |", "|---|---|---|---|"]
-    others = {f"sampling, {k}": (v["classic"], v["gan"]) for k, v in found["sampling"].items()}
-    others["data path"] = (found["data_path"]["ImageFolder"], found["data_path"]["gan"])
-    lines += [f"| {k} | {a:,.0f} | {b:,.0f} | {b / a:.2f} |" for k, (a, b) in others.items()]
+    lines += ["", "| images/s | other | gan | ratio |", "|---|---|---|---|"]
+    pairs = {f"sampling, {k}": (v["classic"], v["gan"]) for k, v in found["sampling"].items()}
+    pairs["data path"] = (found["data_path"]["ImageFolder"], found["data_path"]["gan"])
+    lines += [f"| {k} | {a:,.0f} | {b:,.0f} | {b / a:.2f} |" for k, (a, b) in pairs.items()]
+    lines += ["", "| a step grows with | ms per image |", "|---|---|"]
+    for name, values in found["growth"].items():
+        grown = ", ".join(f"{value}: {ms:.3g}" for value, ms in values.items())
+        lines.append(f"| {name} | {grown} |")
+    lines += [
+        "",
+        "| packed images, 28 px | ms a batch | private memory, MB |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {n:,} | {ms:.3f} | {mb:.1f} |" for n, ms, mb in found["data_sizes"]]
+    lines += ["", *(f"{k}: {v:,.1f}" for k, v in found["command"].items())]
     peaks = ", ".join(f"{k} {v:,.0f} GFLOP/s" for k, v in found["matrix_peak"].items())
-    return "\n".join(
-        [*lines, "", f"matrix product: {peaks}", f"precision: {found['training'][0]['precision']}"]
-    )
+    return "\n".join([*lines, "", f"matrix product: {peaks}", found["machine"]])
 
 
 @click.command()
 @click.option("--sides", default="28,32,64,128", show_default=True)
-@click.option("--width", default=64, show_default=True)
-@click.option("--batch-size", default=64, show_default=True)
 @click.option("--rounds", default=7, show_default=True, help="Turns of each contestant.")
+@click.option("--device", "device_name", default="auto", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="JSON with every figure.")
-def main(sides: str, width: int, batch_size: int, rounds: int, out: Path | None) -> None:
-    """Measures training, sampling and the data path, all in images per second."""
-    found = {
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-        "matrix_peak": {"fp32": matrix_peak(torch.float32), "bf16": matrix_peak(torch.bfloat16)},
-        "training": training([int(side) for side in sides.split(",")], width, batch_size, rounds),
-        "sampling": sampling(width, rounds),
-        "data_path": data_path(max(2, rounds // 3)),
-    }
+def main(sides: str, rounds: int, device_name: str, out: Path | None) -> None:
+    """Measures training, sampling, the data path and the start."""
+    device = choose_device(device_name)
+    peaks = matrix_peaks(race, device)
+    with tempfile.TemporaryDirectory() as folder:
+        found = {
+            "machine": f"{platform.processor() or platform.machine()}, {device}, "
+            f"{torch.get_num_threads()} threads, torch {torch.__version__}",
+            "matrix_peak": peaks,
+            "training": list(training(list(map(int, sides.split(","))), device, rounds, peaks)),
+            "sampling": sampling(Path(folder), device, rounds),
+            "growth": growth(device, rounds),
+            "data_path": data_path(race, Path(folder), max(2, rounds // 3)),
+            "data_sizes": data_sizes(Path(folder)),
+            "command": command_costs(Path(folder)),
+        }
     click.echo(report(found))
     if out:
         out.write_text(json.dumps(found, indent=2) + "\n")

@@ -22,7 +22,7 @@ from gan.data.sources import open_source
 from gan.latents import draw_latents
 from gan.metrics.distances import frechet_distance
 from gan.metrics.features import load_features
-from gan.sampling import generate, load_trained
+from gan.sampling import load_trained
 from gan.training.loop import train
 from gan.training.precision import choose_precision
 from gan.training.state import make_state
@@ -86,7 +86,7 @@ def measure(name: str, cfg: Config, run_dir: Path, packed: PackedImages) -> Row:
     """Trains one variant, if that was not done, and measures it."""
     train(cfg, run_dir, "cpu")
     trained = load_trained(run_dir, CPU)
-    images = generate(trained.generator, trained.latents(NUM, seed=1))
+    images = trained.images(trained.latents(NUM, seed=1))
     energy, spectrum = stride_energy(torch.from_numpy(images))
     network = load_features(FEATURES.get(cfg.data.source, cfg.data.source), CPU)
     real = network(packed.images[:NUM]).features

@@ -19,7 +19,8 @@ from gan.metrics.evaluate import evaluate, memorisation, score
 from gan.metrics.features import load_features
 from gan.metrics.reference import Reference, make_reference, real_images
 from gan.nn.generator import Generator
-from gan.sampling import Trained, generate
+from gan.sampling import Trained
+from gan.training.precision import choose_precision
 
 CPU = torch.device("cpu")
 NUM = 600
@@ -70,7 +71,9 @@ def trained(tmp_path: Path, root: str) -> Trained:
     torch.manual_seed(0)
     path = tmp_path / "step_00000007.pt"
     generator = Generator(cfg.model, cfg.data.image_shape, 0).eval()
-    return Trained(generator, cfg, tuple("0123456789"), path, "0123456789abcdef", 7, 448)
+    precision = choose_precision(cfg.hardware, CPU)
+    classes = tuple("0123456789")
+    return Trained(generator, precision, cfg, classes, path, "0123456789abcdef", 7, 448)
 
 
 def noisy(images: np.ndarray, amount: float) -> np.ndarray:
@@ -169,11 +172,12 @@ def test_generated_images_are_those_of_the_seed(
 ) -> None:
     seen = []
 
-    def spy(generator: Generator, z: Tensor, labels: Tensor | None) -> np.ndarray:
+    def spy(_: Trained, z: Tensor, labels: Tensor | None) -> np.ndarray:
         seen.append(z)
-        return generate(generator, z, labels)
+        return images(trained, z, labels)
 
-    monkeypatch.setattr("gan.metrics.evaluate.generate", spy)
+    images = Trained.images
+    monkeypatch.setattr(Trained, "images", spy)
     evaluate(trained, features="none", num=20, seed=5, device=CPU)
     assert len(seen) == 1
     torch.testing.assert_close(seen[0], trained.latents(20, 5))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gan import sampling
 from gan.config import identity
-from gan.sampling import generate, grid, load_trained, save_samples, save_walk, walk
+from gan.sampling import grid, load_trained, save_samples, save_walk, walk
 from gan.training.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
 from gan.training.loop import train
 from gan.training.precision import choose_precision
@@ -28,8 +28,8 @@ def conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_first_k_of_n_samples_are_those_of_k(tiny_run: Path) -> None:
     trained = load_trained(tiny_run, CPU)
-    many = generate(trained.generator, trained.latents(100, seed=1))
-    few = generate(trained.generator, trained.latents(7, seed=1))
+    many = trained.images(trained.latents(100, seed=1))
+    few = trained.images(trained.latents(7, seed=1))
     assert np.array_equal(many[:7], few)
 
 
@@ -38,9 +38,9 @@ def test_batch_size_does_not_change_samples(
 ) -> None:
     trained = load_trained(tiny_run, CPU)
     z = trained.latents(20, seed=1)
-    whole = generate(trained.generator, z)
+    whole = trained.images(z)
     monkeypatch.setattr(sampling, "_BATCH", 3)
-    assert np.array_equal(whole, generate(trained.generator, z))
+    assert np.array_equal(whole, trained.images(z))
 
 
 def test_samples_come_from_the_average_not_from_g(tiny_run: Path) -> None:
@@ -55,14 +55,12 @@ def test_a_checkpoint_file_alone_is_enough(tiny_run: Path, tmp_path: Path) -> No
     alone = tmp_path / "anything.pt"
     alone.write_bytes((tiny_run / "checkpoints" / "step_00000004.pt").read_bytes())
     a, b = (load_trained(path, CPU) for path in (alone, tiny_run))
-    assert np.array_equal(
-        generate(a.generator, a.latents(4, 0)), generate(b.generator, b.latents(4, 0))
-    )
+    assert np.array_equal(a.images(a.latents(4, 0)), b.images(b.latents(4, 0)))
 
 
 def test_a_checkpoint_of_format_1_gives_its_images_and_can_be_gone_on_from() -> None:
     trained = load_trained(Path("tests/golden/format_1.pt"), CPU)
-    images = generate(trained.generator, trained.latents(64, 0), trained.labels(64, 0))
+    images = trained.images(trained.latents(64, 0), trained.labels(64, 0))
     assert images.mean((0, 2, 3)) == pytest.approx([108.15, 111.30, 102.28], abs=0.2)
     assert images.std((0, 2, 3)) == pytest.approx([37.64, 34.59, 35.71], abs=0.2)
     precision = choose_precision(trained.cfg.hardware, CPU)
@@ -109,7 +107,7 @@ def test_a_walk_visits_its_latents_and_closes(tiny_run: Path, tmp_path: Path) ->
     trained = load_trained(tiny_run, CPU)
     images = walk(trained, 3, 5, 0, None)
     assert images.shape == (15, 3, 16, 16)
-    ends = generate(trained.generator, trained.latents(3, 0))
+    ends = trained.images(trained.latents(3, 0))
     assert np.abs(images[::5].astype(int) - ends).max() <= 1
     save_walk(trained, tmp_path / "walk.gif", 3, 5, 0, None)
     save_walk(trained, tmp_path / "walk.png", 3, 5, 0, None)
@@ -120,10 +118,10 @@ def test_a_walk_visits_its_latents_and_closes(tiny_run: Path, tmp_path: Path) ->
 
 
 def test_generating_puts_the_mode_back(tiny_run: Path) -> None:
-    generator = load_trained(tiny_run, CPU).generator
-    generator.train()
+    trained = load_trained(tiny_run, CPU)
+    generator = trained.generator.train()
     before = {key: value.clone() for key, value in generator.state_dict().items()}
-    generate(generator, torch.randn(4, 8))
+    trained.images(torch.randn(4, 8))
     assert generator.training
     assert all(torch.equal(before[key], value) for key, value in generator.state_dict().items())
 

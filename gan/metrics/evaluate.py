@@ -27,7 +27,7 @@ from gan.metrics.reference import (
     make_reference,
     real_images,
 )
-from gan.sampling import Trained, generate
+from gan.sampling import Trained
 
 _NUM_COPIES = 1000  # images whose nearest training image is looked for
 _COPY_SIDE = 32  # pixels; larger images are shrunk for that
@@ -140,7 +140,7 @@ def evaluate(
     network = None if name == NONE else load_features(name, device)
     reference = make_reference(*real_images(data), network, num=num, seed=seed)
     z, labels = trained.latents(reference.num, seed), trained.labels(reference.num, seed)
-    images = generate(trained.generator.to(device), z, labels)
+    images = trained.images(z, labels)
     return {
         "values": score(images, reference),
         "floor": score(reference.other, reference),

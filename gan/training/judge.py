@@ -36,7 +36,8 @@ class Judge:
         assert run.tracker
         state = run.state
         z, labels = run.latents(self.reference.num)
-        values = score(generate(state.g_ema.module, z, labels), self.reference)
+        images = generate(state.g_ema.module, z, labels, state.precision)
+        values = score(images, self.reference)
         tags = {f"metric/{name}": value for name, value in values.items()}
         run.tracker.evaluation(state.step, state.images_seen, tags)
         run.latest |= tags

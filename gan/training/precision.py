@@ -18,6 +18,11 @@ class Precision:
     compiled: bool
     threads: int
 
+    @property
+    def layout(self) -> torch.memory_format:
+        """Memory layout of weights and images."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
     def __str__(self) -> str:
         layout = "channels_last" if self.channels_last else "channels_first"
         compiled = ", compiled" if self.compiled else ""

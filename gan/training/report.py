@@ -134,7 +134,7 @@ def _show_start(run: Run, tracker: Tracker) -> None:
 
 
 def _fixed_samples(run: Run, generator: nn.Module) -> np.ndarray:
-    return generate(generator, *run.latents(_NUM_SHOWN))
+    return generate(generator, *run.latents(_NUM_SHOWN), run.state.precision)
 
 
 def _some_real(run: Run) -> np.ndarray:

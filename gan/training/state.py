@@ -44,9 +44,8 @@ def make_state(
         torch.manual_seed(cfg.train.seed)
         g = Generator(cfg.model, cfg.data.image_shape, classes)
         d = Discriminator(cfg.model, cfg.data.image_shape, classes)
-    layout = torch.channels_last if precision.channels_last else torch.contiguous_format
     for network in (g, d):
-        network.to(device, memory_format=layout)  # type: ignore[call-overload]
+        network.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     # buffers are copied: averaging them apart from the weights cost a toy run its eval output
     g_ema = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(0.0), use_buffers=False)
     g_ema.eval().requires_grad_(False)

@@ -28,8 +28,7 @@ def one_step(
     the same ones.
     """
     real = images.to(state.device, non_blocking=True).float().div(127.5).sub(1)
-    if state.precision.channels_last:
-        real = real.contiguous(memory_format=torch.channels_last)
+    real = real.contiguous(memory_format=state.precision.layout)
     # a fake gets the class of the real image beside it, so both have the data's classes
     y = labels.to(state.device) if cfg.model.conditional and labels is not None else None
     with autocast(state.precision, state.device):

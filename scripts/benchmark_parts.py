@@ -1,0 +1,195 @@
+"""The limits and the surroundings that benchmark.py sets training against."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gan.config import Config, DataConfig
+from gan.data.batches import batches
+from gan.data.pack import PackedImages, pack
+from gan.data.sources import open_source
+from gan.training.precision import autocast
+from gan.training.state import TrainState
+
+Race = Callable[[dict[str, Callable[[], Any]], int, int], dict[str, float]]
+
+
+def matrix_peaks(race: Race, device: torch.device) -> dict[str, float]:
+    """Returns the best GFLOP/s of a 2048-cubed matrix product in each number format."""
+    peaks = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = (torch.randn(2048, 2048, dtype=dtype, device=device) for _ in range(2))
+        peaks[name] = race({"": lambda a=a, b=b: a @ b}, 1, 9)[""] * 2 * 2048**3 / 1e9
+    return peaks
+
+
+def roofline(state: TrainState, cfg: Config, images: Tensor, rounds: int) -> float:
+    """Returns the seconds that the convolutions of one step take alone, each in the fastest of
+    the tried formats and layouts; all else of a step counts as nothing."""
+    real = torch.zeros(images.shape, device=state.device)
+    z = torch.zeros(len(images), cfg.model.z_dim, device=state.device)
+    total = 0.0
+    for module, inputs in _convolution_inputs(state, state.g, z):
+        first = module is state.g.layers[0]
+        total += _fastest(module, inputs, rounds, forward=1, to_input=not first, to_weight=1)
+    for module, inputs in _convolution_inputs(state, state.d, real):
+        first = inputs.shape == real.shape
+        to_input = 1 if first else 3
+        # forward for real, fake, and fake again; weights learn twice; G's step passes through
+        total += _fastest(module, inputs, rounds, forward=3, to_input=to_input, to_weight=2)
+    return total
+
+
+def _convolution_inputs(
+    state: TrainState, network: nn.Module, x: Tensor
+) -> list[tuple[nn.Module, Tensor]]:
+    found: list[tuple[nn.Module, Tensor]] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda module, args: found.append((module, args[0])))
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    with torch.no_grad(), autocast(state.precision, state.device):
+        network(x)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _fastest(
+    module: Any, x: Tensor, rounds: int, *, forward: int, to_input: int, to_weight: int
+) -> float:
+    """Returns seconds of so many passes each, in the fastest way of each pass."""
+    transposed = isinstance(module, nn.ConvTranspose2d)
+    how = (module.stride, module.padding, module.dilation, transposed, module.output_padding,
+           module.groups)  # fmt: skip
+    run, back = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
+    times: dict[str, list[float]] = {"forward": [], "input": [], "weight": []}
+    for dtype in (torch.float32, torch.bfloat16):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            a = x.to(dtype).contiguous(memory_format=layout)
+            w = module.weight.detach().to(dtype).contiguous(memory_format=layout)
+            out = run(a, w, None, *how)
+            passes: dict[str, Callable[[], Any]] = {
+                "forward": partial(run, a, w, None, *how),
+                "input": partial(back, out, a, w, None, *how, [True, False, False]),
+                "weight": partial(back, out, a, w, None, *how, [False, True, False]),
+            }
+            for name, one in passes.items():
+                times[name].append(_median_s(one, rounds))
+    counts = {"forward": forward, "input": to_input, "weight": to_weight}
+    return sum(min(times[name]) * count for name, count in counts.items())
+
+
+def _median_s(run: Callable[[], Any], rounds: int) -> float:
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
+    run()
+    spent = []
+    for _ in range(rounds):
+        wait()
+        started = time.perf_counter()
+        run()
+        wait()
+        spent.append(time.perf_counter() - started)
+    return statistics.median(spent)
+
+
+def data_path(race: Race, folder: Path, rounds: int) -> dict[str, float]:
+    """Races the packed array against ImageFolder and DataLoader on the same 2,000 JPEGs."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    root = folder / "images"
+    (root / "one").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(2000):
+        pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(root / "one" / f"{i}.jpg", quality=90)
+    cfg = DataConfig(source="folder", root=str(root), image_size=64, channels=3)
+    stream = batches(pack(open_source(cfg), cfg), 64, seed=0, flip=True)
+    change = transforms.Compose(
+        [transforms.Resize(64), transforms.CenterCrop(64), transforms.RandomHorizontalFlip(),
+         transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
+    )  # fmt: skip
+    loader = DataLoader(
+        datasets.ImageFolder(str(root), change), 64, shuffle=True, num_workers=2,
+        persistent_workers=True, drop_last=True,
+    )  # fmt: skip
+    whole = len(loader)
+
+    def ours() -> None:
+        for _ in range(whole):
+            next(stream)[0].float().div(127.5).sub(1)
+
+    return race({"ImageFolder": lambda: [*loader], "gan": ours}, whole * 64, rounds)
+
+
+def data_sizes(folder: Path) -> list[tuple[int, float, float]]:
+    """Returns, for 10^3 to 10^6 packed images of 28 pixels: their number, milliseconds a batch of
+    64 over the first epochs, and the private memory in MB that reading them has added."""
+    found = []
+    for num in (10**3, 10**4, 10**5, 10**6):
+        path = folder / f"{num}.npy"
+        made = np.lib.format.open_memmap(path, "w+", np.uint8, (num, 1, 28, 28))
+        made[:] = 7
+        made.flush()
+        del made
+        before = _private_mb()
+        packed = PackedImages(np.load(path, mmap_mode="r"), None, (), "", folder)
+        stream = batches(packed, 64, seed=0, flip=True)
+        next(stream)
+        started = time.perf_counter()
+        for _ in range(2000):
+            next(stream)
+        found.append((num, (time.perf_counter() - started) / 2, _private_mb() - before))
+        del packed, stream
+        path.unlink()
+    return found
+
+
+def _private_mb() -> float:
+    """Returns this process's memory that no file backs (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return float(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
+def command_costs(folder: Path) -> dict[str, float]:
+    """Runs `gan train` and `gan sample` as a user does: seconds and memory."""
+    config = Path(__file__).parents[1] / "configs" / "smoke.yaml"
+    run_dir = folder / "run"
+    gan = [sys.executable, "-m", "gan"]
+    environ = {**os.environ, "GAN_DATA": str(folder)}
+
+    def seconds(*words: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([*gan, *words], check=True, capture_output=True, env=environ)
+        return time.perf_counter() - started
+
+    train = ["train", str(config), "--run-dir", str(run_dir), "--set", "train.log_every_steps=1"]
+    first = seconds(*train, "--set", "train.num_steps=1")
+    image = seconds("sample", str(run_dir), "--num", "1", "--out", str(folder / "one.png"))
+    changes = ("data.image_size=64", "model.g_width=64", "model.d_width=64",
+               "train.batch_size=64", "train.num_steps=3")  # fmt: skip
+    large = ["train", str(config), "--run-dir", str(folder / "large")]
+    for change in changes:
+        large += ["--set", change]
+    seconds(*large)
+    rows = (folder / "large" / "metrics.jsonl").read_text().splitlines()
+    peak = json.loads(rows[-1])["memory/mib"]
+    return {
+        "seconds from `gan train` to a first step, saved and drawn": first,
+        "seconds of `gan sample --num 1`": image,
+        "peak memory of training at 64 px, width 64, batch 64, MiB": peak,
+    }
