@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,6 +112,19 @@ def test_a_penalty_beside_batchnorm_in_d_is_refused_with_the_reason() -> None:
     parse_config({"train": {"penalty": "r1"}, "model": {"d_norm": "none"}}, origin="x")
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("model", "g_width", 10**6), ("model", "z_dim", 10**6), ("data", "image_size", 4096),
+     ("train", "batch_size", 10**9), ("hardware", "threads", 10**6),
+     ("train", "keep_checkpoints", 1)],
+)  # fmt: skip
+def test_an_appetite_without_bound_is_refused_with_the_figure(
+    section: str, key: str, value: int
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^x: {section}\.{key}: .*{value}"):
+        parse_config({section: {key: value}}, origin="x")
+
+
 def test_identity_leaves_out_lengths_cadences_and_places() -> None:
     kept = identity(Config())
     assert "root" not in kept["data"]
@@ -143,8 +157,6 @@ def test_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_are_valid_and_say_only_what_differs(path: Path) -> None:
-    import yaml
-
     cfg = load_config(path)
     for section, values in yaml.safe_load(path.read_text()).items():
         for key, value in values.items():
@@ -169,6 +181,10 @@ _trees = st.recursive(
 )
 
 
+def _override(words: tuple[str, str, str]) -> str:
+    return "{}.{}={}".format(*words)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(_keys, _trees, max_size=4))
 def test_any_tree_is_a_config_or_a_short_error(tree: dict) -> None:
@@ -179,11 +195,16 @@ def test_any_tree_is_a_config_or_a_short_error(tree: dict) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.text(), st.binary()))
-def test_any_file_is_a_config_or_a_short_error(tmp_path_factory, content: str | bytes) -> None:
+@given(
+    st.one_of(st.text(), st.binary(), _trees.map(yaml.safe_dump)),
+    st.lists(st.one_of(st.text(), st.tuples(_keys, _keys, st.text()).map(_override)), max_size=2),
+)
+def test_any_file_and_override_is_a_config_or_a_short_error(
+    tmp_path_factory: pytest.TempPathFactory, content: str | bytes, overrides: list[str]
+) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "config.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
     try:
-        load_config(path)
+        load_config(path, overrides)
     except ConfigError as error:
         assert len(str(error)) < 4000

@@ -64,6 +64,23 @@ def test_a_folder_and_its_zip_give_the_same_images_and_classes(images: Path) -> 
     assert a.classes == b.classes == ("cat", "dog")
 
 
+def test_names_that_lead_out_of_a_zip_lead_nowhere(images: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "a" / "b" / "evil.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as evil:
+        for name in ("../../up.png", str(tmp_path / "root.png"), "in.png"):
+            evil.write(images / "dog" / "5.png", name)
+    before = set(tmp_path.rglob("*.png"))
+    assert packed(folder_config(archive)).images[:, 0, 0, 0].tolist() == [200] * 3
+    assert set(tmp_path.rglob("*.png")) == before
+
+
+def test_a_zip_of_too_many_files_is_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan.data.source.MAX_ZIP_MEMBERS", 5)
+    with pytest.raises(ValueError, match=r"images\.zip: 7 files; at most 5 are read"):
+        open_source(folder_config(zip_of(images, images.parent / "images.zip")))
+
+
 def test_a_flat_folder_has_no_classes(images: Path) -> None:
     source = open_source(folder_config(images / "cat"))
     assert (len(source), source.labels, source.classes) == (4, None, ())

@@ -54,19 +54,26 @@ def test_modules_and_functions_stay_short(path: Path) -> None:
             assert node.end_lineno - node.lineno < 45, node.name
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+_UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "requests", "urllib.request"}
+_UNSAFE_CALLS = {"eval", "exec", "os.system", "os.popen", "__import__", "yaml.unsafe_load",
+                 "yaml.full_load", "yaml.load_all", "torch.hub.load"}  # fmt: skip
+_UNSAFE_OPTIONS = {("shell", "True"), ("weights_only", "False"), ("allow_pickle", "True")}
+_NEEDED_OPTIONS = {
+    "torch.load": "weights_only=True",
+    "yaml.load": "_StrictLoader",
+    "torch.hub.download_url_to_file": "hash_prefix=SHA256",
+}
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted(Path("scripts").glob("*.py"))], ids=name_of)
 def test_nothing_unsafe_is_in_the_source(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name for alias in node.names} | {getattr(node, "module", "")}
-            assert not names & {"pickle", "marshal", "shelve", "dill"}
+            assert not names & _UNSAFE_MODULES
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in {"eval", "exec", "os.system", "__import__"}
-            for keyword in node.keywords:
-                unsafe = (keyword.arg, ast.unparse(keyword.value))
-                assert unsafe not in {("shell", "True"), ("weights_only", "False")}
-            if called == "torch.load":
-                assert "weights_only=True" in ast.unparse(node)
-            if called == "yaml.load":
-                assert "_StrictLoader" in ast.unparse(node)
+            assert called not in _UNSAFE_CALLS
+            options = {(keyword.arg, ast.unparse(keyword.value)) for keyword in node.keywords}
+            assert not options & _UNSAFE_OPTIONS
+            assert _NEEDED_OPTIONS.get(called, "") in ast.unparse(node)

@@ -33,9 +33,10 @@ def test_the_installed_libraries_are_within_the_bounds() -> None:
 
 
 @pytest.mark.parametrize("script", sorted(Path("scripts").glob("*.sh")), ids=str)
-def test_shell_scripts_stop_at_the_first_error(script: Path) -> None:
+def test_shell_scripts_stop_at_the_first_error_and_fetch_nothing(script: Path) -> None:
     text = script.read_text()
     assert script.name == "install.sh" or "set -euo pipefail" in text
+    assert not re.search(r"\b(curl|wget)\b", text)  # what is fetched is checked by who fetches it
 
 
 def test_configs_in_the_readme_exist() -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from gan.cli import main
 from gan.nn.losses import LOSSES
 from gan.tracking import Tracker
-from gan.training.checkpoint import load_checkpoint
+from gan.training.checkpoint import load_checkpoint, save_checkpoint
 from gan.training.loop import NonFinite, train
 from tests.conftest import tiny_config
 
@@ -128,6 +128,29 @@ def test_a_signal_saves_and_ends_and_the_same_command_goes_on(
     assert load_checkpoint(run_dir / f"checkpoints/step_{step + 2:08}.pt")["step"] == step + 2
 
 
+_NEVER_ENDING_STEP = """
+import time
+from gan.training.signals import stop_on_signals
+with stop_on_signals() as stop:
+    print("ready", flush=True)
+    while True:
+        time.sleep(0.01)
+        if stop.signum:
+            print("asked", flush=True)
+"""
+
+
+def test_a_second_ctrl_c_ends_at_once() -> None:
+    command = [sys.executable, "-c", _NEVER_ENDING_STEP]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "asked\n"  # it goes on
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[1] == ""
+    assert process.returncode == -signal.SIGINT
+
+
 def test_a_second_process_is_refused_and_told_who_has_the_run(config: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(run_dir),
@@ -202,6 +225,17 @@ def test_going_on_with_other_settings_is_refused_by_field(tmp_path: Path) -> Non
         "  model.z_dim: 8 there, 9 asked for",
         "  train.beta1: 0.5 there, 0.1 asked for",
     ]
+
+
+def test_going_on_elsewhere_says_what_differs(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path)
+    train(cfg, tmp_path / "run", "cpu")
+    newest = tmp_path / "run" / "checkpoints" / "step_00000004.pt"
+    elsewhere = {"environment": {"torch": "1.0", "fashion": "new"}}
+    save_checkpoint(newest, {**load_checkpoint(newest), **elsewhere})
+    train(cfg, tmp_path / "run", "cpu")
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"torch 1.0 then, {torch.__version__} now; fashion new then, None now" in log
 
 
 def test_init_from_starts_a_new_run_with_other_settings(tmp_path: Path) -> None:

@@ -1,21 +1,26 @@
 import hashlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from gan import sampling
 from gan.config import identity
-from gan.sampling import grid, load_trained, save_samples, save_walk, walk
+from gan.sampling import Trained, grid, load_trained, save_samples, save_walk, walk
 from gan.training.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
 from gan.training.loop import train
 from gan.training.precision import choose_precision
-from gan.training.state import make_state, restore
+from gan.training.state import TrainState, make_state, restore
 from tests.conftest import tiny_config
 
 CPU = torch.device("cpu")
+GOLDEN = Path("tests/golden/format_1.pt")
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +63,17 @@ def test_a_checkpoint_file_alone_is_enough(tiny_run: Path, tmp_path: Path) -> No
     assert np.array_equal(a.images(a.latents(4, 0)), b.images(b.latents(4, 0)))
 
 
+def _state_of(trained: Trained) -> TrainState:
+    precision = choose_precision(trained.cfg.hardware, CPU)
+    return make_state(trained.cfg, trained.num_classes, CPU, precision)
+
+
 def test_a_checkpoint_of_format_1_gives_its_images_and_can_be_gone_on_from() -> None:
-    trained = load_trained(Path("tests/golden/format_1.pt"), CPU)
+    trained = load_trained(GOLDEN, CPU)
     images = trained.images(trained.latents(64, 0), trained.labels(64, 0))
     assert images.mean((0, 2, 3)) == pytest.approx([108.15, 111.30, 102.28], abs=0.2)
     assert images.std((0, 2, 3)) == pytest.approx([37.64, 34.59, 35.71], abs=0.2)
-    precision = choose_precision(trained.cfg.hardware, CPU)
-    state = make_state(trained.cfg, trained.num_classes, CPU, precision)
+    state = _state_of(trained)
     restore(state, load_checkpoint(trained.path))
     assert (state.step, state.images_seen) == (300, 2400)
 
@@ -134,17 +143,64 @@ def test_a_grid_has_its_images_in_reading_order() -> None:
     assert [int(sheet[6, left, 0]) for left in (2, 6, 10)] == [3, 4, 5]
 
 
-def test_a_checkpoint_that_asks_for_another_network_is_refused(
-    tiny_run: Path, tmp_path: Path
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Lets this process take 200 MB more than it has."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(
+        resource.RLIMIT_AS, (pages * resource.getpagesize() + 200_000_000, limits[1])
+    )
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def test_a_checkpoint_that_asks_for_another_network_is_refused_before_memory_is_taken(
+    tiny_run: Path, tmp_path: Path, little_memory: None
 ) -> None:
     payload = load_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
     huge = identity(tiny_config(tmp_path, model={"g_width": 1024, "z_dim": 4096}))
     for config, message in [
         (huge, r"g_ema\.layers\.0\.weight: .* where the config's network has"),
-        ({**huge, "model": {**huge["model"], "g_width": 10**6}}, r"model\.g_width"),
+        ({**huge, "model": {**huge["model"], "g_width": 10**6}}, r"model\.g_width: .*got 1000000"),
         ({**huge, "model": "nonsense"}, r"model: .* got 'nonsense'"),
     ]:
         save_checkpoint(tmp_path / "a.pt", {**payload, "config": config})
         with pytest.raises(BadCheckpoint, match=message) as caught:
             load_trained(tmp_path / "a.pt", CPU)
         assert str(tmp_path / "a.pt") in str(caught.value)
+
+
+_junk = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+        st.sampled_from([torch.zeros(2), torch.zeros(3, dtype=torch.long), torch.tensor(1.0)]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.text(max_size=5), st.integers()), inner, max_size=3),
+    ),
+    max_leaves=4,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_value_in_a_checkpoint_is_read_or_a_short_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    payload = inner = load_checkpoint(GOLDEN)
+    key = data.draw(st.sampled_from(sorted(payload)))
+    while isinstance(inner[key], dict | list) and inner[key] and data.draw(st.booleans()):
+        inner = inner[key]
+        keys = range(len(inner)) if isinstance(inner, list) else sorted(inner)
+        key = data.draw(st.sampled_from(keys))
+    inner[key] = data.draw(_junk)
+    path = tmp_path_factory.mktemp("fuzz") / "a.pt"
+    save_checkpoint(path, payload)
+    try:
+        trained = load_trained(path, CPU)
+        generate(trained.generator, trained.latents(1, 0), trained.labels(1, 0))
+        restore(_state_of(trained), payload)
+    except BadCheckpoint as error:
+        assert 0 < len(str(error)) < 1000

@@ -13,6 +13,8 @@ from PIL import Image
 
 from gan.data.decode import SUFFIXES, read_file, read_zip_member
 
+MAX_ZIP_MEMBERS = 20_000_000
+
 
 @dataclass(frozen=True)
 class Source:
@@ -73,6 +75,8 @@ def from_zip(archive: Path) -> Source:
             members = [m.filename for m in zipped.infolist() if not m.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
         raise ValueError(f"{archive}: not a readable zip of images ({error})") from None
+    if len(members) > MAX_ZIP_MEMBERS:
+        raise ValueError(f"{archive}: {len(members):,} files; at most {MAX_ZIP_MEMBERS:,} are read")
     names = sorted(
         name
         for name in members

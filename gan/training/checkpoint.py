@@ -98,7 +98,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from None
     if not isinstance(payload, dict) or "format" not in payload:
         raise BadCheckpoint(f"{path}: not a checkpoint of this program")
-    if payload["format"] != FORMAT:
+    if type(payload["format"]) is not int or payload["format"] != FORMAT:
         raise BadCheckpoint(
             f"{path}: checkpoint format {payload['format']!r:.20}; this program reads {FORMAT}"
         )
@@ -111,6 +111,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if type(payload[key]) is not kind:
             found = type(payload[key]).__name__
             raise BadCheckpoint(f"{path}: {key} must be of type {kind.__name__}; got {found}")
+        if kind is int and not 0 <= payload[key] < 1 << 53:
+            raise BadCheckpoint(f"{path}: {key} must be a count; got {payload[key]!r:.40}")
     return Checkpoint(path, payload, hashlib.sha256(data).hexdigest()[:16])
 
 

@@ -35,7 +35,9 @@ def go_on(run: Run) -> list[str]:
     restore(run.state, payload)
     now = environment(run.state)
     differ = [
-        f"{k} {v} then, {now[k]} now" for k, v in payload["environment"].items() if v != now[k]
+        f"{k} {v} then, {now.get(k)} now"
+        for k, v in payload["environment"].items()
+        if v != now.get(k)
     ]
     if differ:
         notes.append(f"not bit-identical to an unbroken run: {'; '.join(differ)}")
