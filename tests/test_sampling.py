@@ -200,7 +200,7 @@ def test_any_value_in_a_checkpoint_is_read_or_a_short_error(
     save_checkpoint(path, payload)
     try:
         trained = load_trained(path, CPU)
-        generate(trained.generator, trained.latents(1, 0), trained.labels(1, 0))
+        trained.images(trained.latents(1, 0), trained.labels(1, 0))
         restore(_state_of(trained), payload)
     except BadCheckpoint as error:
         assert 0 < len(str(error)) < 1000
