@@ -182,7 +182,11 @@ def noise(tmp_path: Path) -> Path:
 def begin_packing(root: Path, *command: object) -> subprocess.Popen:
     """Starts a packer with a process group of its own; returns once it is at work."""
     words = [sys.executable, *map(str, command)]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # a shell's background job, as this suite may be, hands down that SIGINT is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(root.glob("packed/*.part*/images.npy")):
         assert time.monotonic() < deadline and process.poll() is None

@@ -1,0 +1,220 @@
+"""Runs the rows of docs/results.md, each with several seeds, and writes the page from its records.
+
+    python scripts/results_table.py --row quickstart          # runs, judges, records, writes
+    python scripts/results_table.py                            # writes the page from the records
+
+A row's runs are kept, so the same command goes on where it stopped. Rows whose budget is in images
+may run beside others; those in minutes mean something only on a quiet machine.
+"""
+
+import json
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import matplotlib
+
+matplotlib.use("Agg")
+
+import torch
+from matplotlib import pyplot as plt
+
+RECORDS, PAGE = Path("docs/results"), Path("docs/results.md")
+BEGIN, END = "<!-- made by scripts/results_table.py -->", "<!-- end -->"
+COLUMNS = {
+    "frechet_distance": "Fréchet",
+    "recall": "recall",
+    "class_balance": "class balance, KL",
+    "confident_share": "confident",
+}
+
+
+class Row(NamedTuple):
+    """One recipe on one data set."""
+
+    group: str
+    config: str
+    changes: tuple[str, ...] = ()
+
+
+def _short(*changes: str) -> Row:
+    """One change of the quickstart recipe, with 112,000 images in all, however long that takes."""
+    budget = ("train.num_steps=1750", "train.max_minutes=null", "train.evaluate_every_steps=350")
+    return Row("ablation", "configs/quickstart.yaml", (*budget, *changes))
+
+
+_RATE = ("train.g_learning_rate={0}", "train.d_learning_rate={0}")
+
+
+def _rate(value: str) -> tuple[str, ...]:
+    return tuple(change.format(value) for change in _RATE)
+
+
+_CROSS = {
+    "pac 2": "model.pac=2",
+    "relativistic": "train.loss=relativistic",
+    "spectral": "model.d_norm=spectral",
+}
+ROWS = {
+    "quickstart": Row(
+        "recipe", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
+    ),
+    "mnist": Row(
+        "recipe", "configs/mnist.yaml",
+        ("train.max_minutes=10", "train.evaluate_every_steps=2000"),
+    ),
+    "fashion_mnist": Row(
+        "recipe", "configs/fashion_mnist.yaml",
+        ("train.max_minutes=10", "train.evaluate_every_steps=2000"),
+    ),
+    "mnist_conditional": Row(
+        "recipe", "configs/mnist_conditional.yaml",
+        ("train.max_minutes=3", "train.evaluate_every_steps=500"),
+    ),
+    "the default": _short(),
+    "learning rates 2e-4": _short(*_rate("2e-4")),
+    "learning rates 1e-3": _short(*_rate("1e-3")),
+    "learning rates 1e-3, halved every 40,000": _short(
+        *_rate("1e-3"), "train.learning_rate_halflife_images=40000"
+    ),
+    "no average": _short("train.ema_halflife_images=0"),
+    "average over 20,000": _short("train.ema_halflife_images=20000", "train.ema_warmup=0.1"),
+    "batch 32": _short("train.batch_size=32", "train.num_steps=3500",
+                       "train.evaluate_every_steps=700"),
+    "width 64": _short("model.g_width=64", "model.d_width=64"),
+    "kernel 5": _short("model.kernel=5"),
+    "resize": _short("model.upsample=resize"),
+    "hinge": _short("train.loss=hinge"),
+    "diffaugment": _short("train.augment=diffaugment"),
+    "no norm in D, R1": _short("model.d_norm=none", "train.penalty=r1"),
+    "pac 2": _short(_CROSS["pac 2"]),
+    "relativistic": _short(_CROSS["relativistic"]),
+    "spectral": _short(_CROSS["spectral"]),
+    "pac 2, relativistic": _short(_CROSS["pac 2"], _CROSS["relativistic"]),
+    "pac 2, spectral": _short(_CROSS["pac 2"], _CROSS["spectral"]),
+    "relativistic, spectral": _short(_CROSS["relativistic"], _CROSS["spectral"]),
+    "pac 2, relativistic, spectral": _short(*_CROSS.values()),
+}  # fmt: skip
+
+
+def _file(name: str) -> str:
+    return re.sub(r"\W+", "_", name)
+
+
+def run(name: str, seed: int, runs: Path, num: int) -> dict[str, Any]:
+    """Trains and judges one row with one seed in processes of their own; returns its record."""
+    row = ROWS[name]
+    run_dir = runs / _file(name) / f"seed{seed}"
+    gan = [sys.executable, "-m", "gan"]
+    changes = [
+        word for change in (*row.changes, f"train.seed={seed}") for word in ("--set", change)
+    ]
+    train = ["train", row.config, "--run-dir", str(run_dir), *changes]
+    subprocess.run([*gan, *train], check=True)
+    judge = ["evaluate", str(run_dir), "--num", str(num)]
+    found = json.loads(subprocess.run([*gan, *judge], check=True, capture_output=True).stdout)
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
+    curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
+    return {
+        "seed": seed,
+        "command": " ".join(["gan", *train]),
+        "judged by": " ".join(["gan", *judge]),
+        "images_seen": rows[-1]["images_seen"],
+        "images_per_s": statistics.median(row["throughput/images_per_s"] for row in rows),
+        "values": found["values"],
+        "floor": found["floor"],
+        "curve": [[row["images_seen"], row["metric/frechet_distance"]] for row in curve],
+    }
+
+
+def machine() -> str:
+    """Says where and when."""
+    processor = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            processor = line.partition(":")[2].strip()
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {processor}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
+    )
+
+
+def table(records: dict[str, dict[str, Any]]) -> list[str]:
+    """Returns the lines of one group: mean and standard deviation over the seeds."""
+    heads = ["recipe", "seeds", "images", "images/s", *COLUMNS.values()]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for name, record in records.items():
+        seeds = record["seeds"]
+        cells = [name, str(len(seeds))]
+        cells += [f"{statistics.mean(s[key] for s in seeds):,.0f}"
+                  for key in ("images_seen", "images_per_s")]  # fmt: skip
+        for key in COLUMNS:
+            found = [s["values"][key] for s in seeds]
+            spread = f" ± {statistics.stdev(found):.2g}" if len(found) > 1 else ""
+            cells.append(f"{statistics.mean(found):.3g}{spread}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def curves(records: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draws the distance against images seen, one line a recipe, a band from least to largest."""
+    figure, axis = plt.subplots(figsize=(9, 5))
+    for name, record in records.items():
+        runs = [dict(map(tuple, s["curve"])) for s in record["seeds"]]
+        seen = sorted(set.intersection(*(set(r) for r in runs)))
+        values = [[r[x] for r in runs] for x in seen]
+        (line,) = axis.plot(seen, [statistics.mean(v) for v in values], label=name, linewidth=1.2)
+        axis.fill_between(seen, list(map(min, values)), list(map(max, values)),
+                          color=line.get_color(), alpha=0.15)  # fmt: skip
+    axis.set(xlabel="images seen", ylabel="Fréchet distance", yscale="log")
+    axis.legend(fontsize=7, ncol=2)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80, metadata={"Software": None})
+    plt.close(figure)
+
+
+def page() -> str:
+    """Returns the generated part of the page from all records."""
+    loaded = {path: json.loads(path.read_text()) for path in RECORDS.glob("*.json")}
+    by_name = {record["row"]: record for record in loaded.values()}
+    lines = []
+    for group in ("recipe", "ablation"):
+        records = {n: by_name[n] for n, row in ROWS.items() if row.group == group and n in by_name}
+        if not records:
+            continue
+        lines += ["", f"### {group.capitalize()}s", "", *table(records), ""]
+        floors = {r["seeds"][0]["command"].split()[2]: r["seeds"][0]["floor"]["frechet_distance"]
+                  for r in records.values()}  # fmt: skip
+        lines += ["Floor of the Fréchet distance, other real images under the same protocol: "
+                  + ", ".join(f"{config} {value:.3g}" for config, value in floors.items()) + ".",
+                  ""]  # fmt: skip
+        curves(records, PAGE.parent / "figures" / f"results_{group}s.png")
+        lines += [f"![Fréchet distance against images seen](figures/results_{group}s.png)", ""]
+        lines += [f"- {name}: {r['machine']}" for name, r in records.items()]
+    return "\n".join([*lines, ""])
+
+
+@click.command()
+@click.option("--row", "names", multiple=True, type=click.Choice(list(ROWS)), help="Repeatable.")
+@click.option("--seeds", default=3, show_default=True, help="0, 1, ... each a run.")
+@click.option("--num", default=5000, show_default=True, help="Images to judge.")
+@click.option("--runs", default="runs/results", show_default=True, type=click.Path(path_type=Path))
+def main(names: tuple[str, ...], seeds: int, num: int, runs: Path) -> None:
+    """Runs rows, then writes docs/results.md between its two marks from all records."""
+    RECORDS.mkdir(exist_ok=True)
+    for name in names:
+        found = [run(name, seed, runs, num) for seed in range(seeds)]
+        record = {"row": name, "machine": machine(), "seeds": found}
+        (RECORDS / f"{_file(name)}.json").write_text(json.dumps(record, indent=1) + "\n")
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n" + page() + END + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    main()
