@@ -1,6 +1,9 @@
 """The project's own files agree with one another."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -43,3 +46,17 @@ def test_configs_in_the_readme_exist() -> None:
     readme = Path("README.md").read_text()
     named = set(re.findall(r"configs/\w+\.yaml", readme)) - {"configs/mine.yaml"}
     assert named and all(Path(name).exists() for name in named)
+
+
+@pytest.mark.parametrize("vulns", [[], [{"id": "CVE-1", "fix_versions": ["2.1"]}]])
+def test_the_audit_fails_for_a_known_vulnerability_and_nothing_else(
+    vulns: list, tmp_path: Path
+) -> None:
+    packages = [{"name": "a", "version": "2.0", "vulns": vulns}, {"name": "b", "skip_reason": "?"}]
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"dependencies": packages}))
+    command = [sys.executable, "scripts/read_audit.py", report]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == len(vulns)
+    assert f"{len(vulns)} known vulnerabilities in 1 packages; 1 could not" in done.stdout
+    assert ("audit: a 2.0: CVE-1, fixed in 2.1" in done.stdout) == bool(vulns)
