@@ -117,6 +117,16 @@ def test_a_class_changes_image_and_logit() -> None:
     assert abs(logits[0] - logits[1]) > 1e-6
 
 
+def test_the_noise_decides_more_of_a_fresh_image_than_the_class() -> None:
+    torch.manual_seed(0)
+    g = Generator(ModelConfig(conditional=True), (1, 32, 32), 10)
+    z, labels = torch.randn(64, 100), torch.arange(64) % 10
+    images = g(z, labels)  # the batch's own statistics
+    by_noise = (g(z.flip(0), labels) - images).square().mean()
+    by_class = (g(z, labels.flip(0)) - images).square().mean()
+    assert by_noise > 4 * by_class > 0
+
+
 def test_a_fresh_discriminator_judges_the_image_more_than_the_class() -> None:
     torch.manual_seed(0)
     d = Discriminator(ModelConfig(conditional=True), (1, 32, 32), 10)

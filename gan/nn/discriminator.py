@@ -59,7 +59,5 @@ class Discriminator(nn.Module):
         logits = self.head(features).flatten()
         if self.embedding is not None:
             classes = self.embedding(labels).unflatten(0, (-1, self.pac)).sum(1)  # (N/P, F)
-            # the mean over the base, not the sum: one embedding stands for all its places, so a
-            # sum would learn as many times faster than the head and let each class collapse
-            logits = logits + (classes * features.mean((2, 3))).sum(1)
+            logits = logits + (classes * features.sum((2, 3))).sum(1)
         return logits

@@ -49,6 +49,9 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.apply(init_weights)
         self.apply(_init_subpixel)
+        if self.embedding is not None:
+            # below the noise: from N(0, 1) each class came out as a few images, whatever z was
+            nn.init.normal_(self.embedding.weight, 0.0, 0.1)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps (N, Z) to (N, C, H, W)."""
