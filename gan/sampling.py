@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan.config import Config, ConfigError, parse_config
 from gan.latents import draw_labels, draw_latents, interpolate
@@ -99,6 +100,7 @@ def load_trained(
     except (ConfigError, BadCheckpoint) as error:
         raise BadCheckpoint(f"{path}: {error}") from None
     precision = choose_precision(cfg.hardware, device)
+    _fold_norms(generator, precision)
     generator.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     seen = payload["images_seen"]
     return Trained(generator, precision, cfg, classes, path, sha256, payload["step"], seen)
@@ -116,6 +118,17 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
     check_weights(generator, weights, "g_ema")
     generator.load_state_dict(weights, assign=True)
     return generator.eval().requires_grad_(False)
+
+
+def _fold_norms(generator: Generator, precision: Precision) -> None:
+    """Joins each batch normalisation, a fixed scale and shift by now, with the layer before it."""
+    layers: list[nn.Module] = []
+    for layer in generator.layers:
+        if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.ConvTranspose2d):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True).to(precision.dtype)
+        else:
+            layers.append(layer)
+    generator.layers = nn.Sequential(*layers)
 
 
 @torch.no_grad()
