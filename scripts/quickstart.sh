@@ -16,6 +16,6 @@ Look at   $run/samples.png               100 digits that nobody wrote
           $run/walk.gif                  a walk through the latent space
 Try next  source .venv/bin/activate
           tensorboard --logdir runs --samples_per_plugin images=200
-          gan sample $run --num 64 --seed 1 --out more.png
+          gan sample $run --num 64 --label 7 --out sevens.png
           gan train configs/mnist.yaml
 EOF

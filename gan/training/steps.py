@@ -27,7 +27,7 @@ def one_step(
     Returns the values of both steps. G runs once: D learns from its detached images, then G from
     the same ones.
     """
-    real = images.to(state.device, non_blocking=True).float().div(127.5).sub(1)
+    real = images.to(state.device, non_blocking=True).float().div_(127.5).sub_(1)
     real = real.contiguous(memory_format=state.precision.layout)
     # a fake gets the class of the real image beside it, so both have the data's classes
     y = labels.to(state.device) if cfg.model.conditional and labels is not None else None
