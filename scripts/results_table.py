@@ -75,9 +75,10 @@ ROWS = {
     ),
     "mnist_conditional": Row(
         "recipe", "configs/mnist_conditional.yaml",
-        ("train.max_minutes=3", "train.evaluate_every_steps=500"),
+        ("train.max_minutes=10", "train.evaluate_every_steps=2000"),
     ),
     "the default": _short(),
+    "no classes": _short("model.conditional=false"),
     "learning rates 2e-4": _short(*_rate("2e-4")),
     "learning rates 1e-3": _short(*_rate("1e-3")),
     "learning rates 1e-3, halved every 40,000": _short(
@@ -115,8 +116,8 @@ def run(name: str, seed: int, runs: Path, num: int) -> dict[str, Any]:
     changes = [
         word for change in (*row.changes, f"train.seed={seed}") for word in ("--set", change)
     ]
-    train = ["train", row.config, "--run-dir", str(run_dir), *changes]
-    subprocess.run([*gan, *train], check=True)
+    train = ["train", row.config, *changes]
+    subprocess.run([*gan, *train, "--run-dir", str(run_dir)], check=True)
     judge = ["evaluate", str(run_dir), "--num", str(num)]
     found = json.loads(subprocess.run([*gan, *judge], check=True, capture_output=True).stdout)
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
@@ -124,7 +125,7 @@ def run(name: str, seed: int, runs: Path, num: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "command": " ".join(["gan", *train]),
-        "judged by": " ".join(["gan", *judge]),
+        "judged by": f"gan evaluate RUN --num {num}",
         "images_seen": rows[-1]["images_seen"],
         "images_per_s": statistics.median(row["throughput/images_per_s"] for row in rows),
         "values": found["values"],

@@ -1,0 +1,57 @@
+"""The results page: means, deviations and curves come from the records and nowhere else."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("results_table", "scripts/results_table.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "results_table", module)
+    spec.loader.exec_module(module)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(module, "PAGE", tmp_path / "results.md")
+    monkeypatch.setattr(module, "RECORDS", tmp_path / "results")
+    return module
+
+
+def seed(number: int, distance: float) -> dict:
+    values = {"frechet_distance": distance, "recall": 0.5, "class_balance": 0.01,
+              "confident_share": 0.9}  # fmt: skip
+    return {
+        "seed": number, "command": "gan train configs/quickstart.yaml", "images_seen": 1000,
+        "images_per_s": 10.0 + number, "values": values, "floor": values,
+        "curve": [[500, 2 * distance], [1000, distance]],
+    }  # fmt: skip
+
+
+def test_the_page_is_made_from_the_records_between_its_marks(script: ModuleType) -> None:
+    record = {"row": "quickstart", "machine": "here", "seeds": [seed(0, 1.0), seed(1, 3.0)]}
+    (script.RECORDS / "quickstart.json").write_text(json.dumps(record))
+    script.PAGE.write_text(f"above\n{script.BEGIN}\nold\n{script.END}\nbelow\n")
+    for _ in range(2):  # made again, it is the same
+        script.main([], standalone_mode=False)
+        text = script.PAGE.read_text()
+        assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
+        assert "| quickstart | 2 | 1,000 | 10 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 |" in text
+        assert "configs/quickstart.yaml 1" in text and "- quickstart: here" in text
+    assert (script.PAGE.parent / "figures" / "results_recipes.png").stat().st_size > 1000
+
+
+def test_every_row_is_a_valid_config(script: ModuleType) -> None:
+    from gan.config import load_config
+
+    for row in script.ROWS.values():
+        load_config(row.config, row.changes)
+
+
+def test_every_record_belongs_to_a_row(script: ModuleType) -> None:
+    for path in Path("docs/results").glob("*.json"):
+        assert json.loads(path.read_text())["row"] in script.ROWS
