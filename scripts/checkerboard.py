@@ -19,7 +19,7 @@ from torch import Tensor
 from gan.config import Config, load_config
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
-from gan.latents import draw_latents
+from gan.latents import draw_labels, draw_latents
 from gan.metrics.distances import frechet_distance
 from gan.metrics.features import load_features
 from gan.sampling import load_trained
@@ -72,8 +72,9 @@ def start_energy(cfg: Config, num_classes: int) -> float:
     """Returns the energy of an untrained generator's images, with the batch's own statistics."""
     state = make_state(cfg, num_classes, CPU, choose_precision(cfg.hardware, CPU))
     z = draw_latents(256, cfg.model.z_dim, cfg.model.z_dist, seed=cfg.train.seed)
+    labels = draw_labels(256, num_classes if cfg.model.conditional else 0, seed=cfg.train.seed)
     with torch.no_grad():
-        return stride_energy(state.g(z))[0]
+        return stride_energy(state.g(z, labels))[0]
 
 
 def speed(run_dir: Path) -> float:
@@ -86,7 +87,7 @@ def measure(name: str, cfg: Config, run_dir: Path, packed: PackedImages) -> Row:
     """Trains one variant, if that was not done, and measures it."""
     train(cfg, run_dir, "cpu")
     trained = load_trained(run_dir, CPU)
-    images = trained.images(trained.latents(NUM, seed=1))
+    images = trained.images(trained.latents(NUM, seed=1), trained.labels(NUM, seed=1))
     energy, spectrum = stride_energy(torch.from_numpy(images))
     network = load_features(FEATURES.get(cfg.data.source, cfg.data.source), CPU)
     real = network(packed.images[:NUM]).features

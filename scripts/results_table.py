@@ -166,11 +166,12 @@ def table(records: dict[str, dict[str, Any]]) -> list[str]:
 def curves(records: dict[str, dict[str, Any]], path: Path) -> None:
     """Draws the distance against images seen, one line a recipe, a band from least to largest."""
     figure, axis = plt.subplots(figsize=(9, 5))
-    for name, record in records.items():
+    for number, (name, record) in enumerate(records.items()):
         runs = [dict(map(tuple, s["curve"])) for s in record["seeds"]]
         seen = sorted(set.intersection(*(set(r) for r in runs)))
         values = [[r[x] for r in runs] for x in seen]
-        (line,) = axis.plot(seen, [statistics.mean(v) for v in values], label=name, linewidth=1.2)
+        (line,) = axis.plot(seen, [statistics.mean(v) for v in values], label=name, linewidth=1.2,
+                            linestyle="-" if number < 10 else "--")  # ten colours  # fmt: skip
         axis.fill_between(seen, list(map(min, values)), list(map(max, values)),
                           color=line.get_color(), alpha=0.15)  # fmt: skip
     axis.set(xlabel="images seen", ylabel="Fréchet distance", yscale="log")
@@ -197,7 +198,9 @@ def page() -> str:
                   ""]  # fmt: skip
         curves(records, PAGE.parent / "figures" / f"results_{group}s.png")
         lines += [f"![Fréchet distance against images seen](figures/results_{group}s.png)", ""]
-        lines += [f"- {name}: {r['machine']}" for name, r in records.items()]
+        for where in dict.fromkeys(r["machine"] for r in records.values()):
+            names = [name for name, r in records.items() if r["machine"] == where]
+            lines.append(f"- {where}: {'; '.join(names)}")
     return "\n".join([*lines, ""])
 
 

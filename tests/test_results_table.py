@@ -41,7 +41,7 @@ def test_the_page_is_made_from_the_records_between_its_marks(script: ModuleType)
         text = script.PAGE.read_text()
         assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
         assert "| quickstart | 2 | 1,000 | 10 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 |" in text
-        assert "configs/quickstart.yaml 1" in text and "- quickstart: here" in text
+        assert "configs/quickstart.yaml 1" in text and "- here: quickstart" in text
     assert (script.PAGE.parent / "figures" / "results_recipes.png").stat().st_size > 1000
 
 
