@@ -123,3 +123,20 @@ def test_a_killed_rank_is_started_again_and_the_run_goes_on(config: Path, tmp_pa
     assert process.returncode == 0, stderr
     assert "going on from step_" in stderr
     assert load_checkpoint(run_dir / "checkpoints/step_00000200.pt")["step"] == 200
+
+
+def test_a_signal_to_one_rank_saves_and_ends_both(config: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    process = torchrun("-m", "gan", "train", config, "--run-dir", run_dir,
+                       "--set", "train.num_steps=1000000",
+                       "--set", "train.checkpoint_every_steps=1000000")  # fmt: skip
+    metrics = run_dir / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGTERM)
+    stderr = process.communicate(timeout=120)[1]
+    assert "stopped and saved; to go on: gan train" in stderr
+    (saved,) = run_dir.glob("checkpoints/step_*.pt")
+    assert load_checkpoint(saved)["step"] % 5 == 0  # where the ranks ask each other
