@@ -9,9 +9,7 @@ A B A B ...; they mean something only as ratios, and only while nothing else run
 import gc
 import json
 import platform
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,15 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from benchmark_parts import command_costs, data_path, data_sizes, matrix_peaks, roofline
+from benchmark_parts import (
+    Contest,
+    command_costs,
+    data_path,
+    data_sizes,
+    matrix_peaks,
+    race,
+    roofline,
+)
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,25 +37,6 @@ from gan.training.checkpoint import save_checkpoint
 from gan.training.precision import choose_device, choose_precision
 from gan.training.state import TrainState, make_state, to_payload
 from gan.training.steps import one_step
-
-Contest = dict[str, Callable[[], Any]]
-
-
-def race(contest: Contest, num_images: int, rounds: int) -> dict[str, float]:
-    """Returns images/s of each contestant: medians over rounds in which each has its turn."""
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
-    for run in contest.values():
-        run()
-        run()
-    times: dict[str, list[float]] = {name: [] for name in contest}
-    for _ in range(rounds):
-        for name, run in contest.items():
-            wait()
-            started = time.perf_counter()
-            run()
-            wait()
-            times[name].append(time.perf_counter() - started)
-    return {name: num_images / statistics.median(spent) for name, spent in times.items()}
 
 
 def config(side: int, width: int = 64, batch_size: int = 64, **hardware: str) -> Config:
@@ -228,7 +215,7 @@ def report(found: dict[str, Any]) -> str:
 def main(sides: str, rounds: int, device_name: str, out: Path | None) -> None:
     """Measures training, sampling, the data path and the start."""
     device = choose_device(device_name)
-    peaks = matrix_peaks(race, device)
+    peaks = matrix_peaks(device)
     with tempfile.TemporaryDirectory() as folder:
         found = {
             "machine": f"{platform.processor() or platform.machine()}, {device}, "
@@ -237,7 +224,7 @@ def main(sides: str, rounds: int, device_name: str, out: Path | None) -> None:
             "training": list(training(list(map(int, sides.split(","))), device, rounds, peaks)),
             "sampling": sampling(Path(folder), device, rounds),
             "growth": growth(device, rounds),
-            "data_path": data_path(race, Path(folder), max(2, rounds // 3)),
+            "data_path": data_path(Path(folder), max(2, rounds // 3)),
             "data_sizes": data_sizes(Path(folder)),
             "command": command_costs(Path(folder)),
         }

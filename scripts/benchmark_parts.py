@@ -23,10 +23,27 @@ from gan.data.sources import open_source
 from gan.training.precision import autocast
 from gan.training.state import TrainState
 
-Race = Callable[[dict[str, Callable[[], Any]], int, int], dict[str, float]]
+Contest = dict[str, Callable[[], Any]]
 
 
-def matrix_peaks(race: Race, device: torch.device) -> dict[str, float]:
+def race(contest: Contest, num_images: int, rounds: int) -> dict[str, float]:
+    """Returns images/s of each contestant: medians over rounds in which each has its turn."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
+    for run in contest.values():
+        run()
+        run()
+    times: dict[str, list[float]] = {name: [] for name in contest}
+    for _ in range(rounds):
+        for name, run in contest.items():
+            wait()
+            started = time.perf_counter()
+            run()
+            wait()
+            times[name].append(time.perf_counter() - started)
+    return {name: num_images / statistics.median(spent) for name, spent in times.items()}
+
+
+def matrix_peaks(device: torch.device) -> dict[str, float]:
     """Returns the best GFLOP/s of a 2048-cubed matrix product in each number format."""
     peaks = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
@@ -82,31 +99,18 @@ def _fastest(
             a = x.to(dtype).contiguous(memory_format=layout)
             w = module.weight.detach().to(dtype).contiguous(memory_format=layout)
             out = run(a, w, None, *how)
-            passes: dict[str, Callable[[], Any]] = {
+            passes: Contest = {
                 "forward": partial(run, a, w, None, *how),
                 "input": partial(back, out, a, w, None, *how, [True, False, False]),
                 "weight": partial(back, out, a, w, None, *how, [False, True, False]),
             }
-            for name, one in passes.items():
-                times[name].append(_median_s(one, rounds))
+            for name, speed in race(passes, 1, rounds).items():
+                times[name].append(1 / speed)
     counts = {"forward": forward, "input": to_input, "weight": to_weight}
     return sum(min(times[name]) * count for name, count in counts.items())
 
 
-def _median_s(run: Callable[[], Any], rounds: int) -> float:
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
-    run()
-    spent = []
-    for _ in range(rounds):
-        wait()
-        started = time.perf_counter()
-        run()
-        wait()
-        spent.append(time.perf_counter() - started)
-    return statistics.median(spent)
-
-
-def data_path(race: Race, folder: Path, rounds: int) -> dict[str, float]:
+def data_path(folder: Path, rounds: int) -> dict[str, float]:
     """Races the packed array against ImageFolder and DataLoader on the same 2,000 JPEGs, of the
     size of CelebA's."""
     from torch.utils.data import DataLoader

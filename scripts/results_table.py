@@ -49,11 +49,8 @@ def _short(*changes: str) -> Row:
     return Row("ablation", "configs/quickstart.yaml", (*budget, *changes))
 
 
-_RATE = ("train.g_learning_rate={0}", "train.d_learning_rate={0}")
-
-
 def _rate(value: str) -> tuple[str, ...]:
-    return tuple(change.format(value) for change in _RATE)
+    return f"train.g_learning_rate={value}", f"train.d_learning_rate={value}"
 
 
 _CROSS = {
