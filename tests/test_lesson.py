@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from draw_transposed_conv import main
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -63,34 +64,31 @@ def test_links_lead_somewhere_and_to_the_other_edition(edition: str, other: str)
 
 
 def test_script_redraws_exactly_the_figures_of_the_lesson(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    draw(monkeypatch, f"--figures-dir {tmp_path}")
+    draw(f"--figures-dir {tmp_path}")
     drawn = sorted(f"figures/{path.name}" for path in tmp_path.iterdir())
     assert drawn == sorted(figures(EDITIONS[0]))
 
 
 def test_command_of_the_lesson_draws_a_frame_for_each_input_element_and_a_last_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     (command,) = blocks(EDITIONS[0], "bash")
     assert command.startswith(COMMAND)
-    draw(monkeypatch, command.removeprefix(COMMAND).replace("my.gif", str(tmp_path / "my.gif")))
+    draw(command.removeprefix(COMMAND).replace("my.gif", str(tmp_path / "my.gif")))
     with Image.open(tmp_path / "my.gif") as animation:
         assert animation.n_frames == 4 * 4 + 1
 
 
 def test_script_refuses_settings_that_leave_nothing_to_draw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(AssertionError, match="padding must be at most 2"):
-        draw(monkeypatch, f"--kernel 2 --padding 3 --out {tmp_path / 'none.gif'}")
+        draw(f"--kernel 2 --padding 3 --out {tmp_path / 'none.gif'}")
 
 
-def draw(monkeypatch: pytest.MonkeyPatch, arguments: str) -> None:
+def draw(arguments: str) -> None:
     """Runs the drawing script in this process."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    from draw_transposed_conv import main
-
     result = CliRunner().invoke(main, shlex.split(arguments))
     assert result.exit_code == 0, result.output

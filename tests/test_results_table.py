@@ -1,25 +1,20 @@
 """The results page: means, deviations and curves come from the records and nowhere else."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import results_table
 
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("results_table", "scripts/results_table.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "results_table", module)
-    spec.loader.exec_module(module)
     (tmp_path / "figures").mkdir()
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr(module, "PAGE", tmp_path / "results.md")
-    monkeypatch.setattr(module, "RECORDS", tmp_path / "results")
-    return module
+    monkeypatch.setattr(results_table, "PAGE", tmp_path / "results.md")
+    monkeypatch.setattr(results_table, "RECORDS", tmp_path / "results")
+    return results_table
 
 
 def seed(number: int, distance: float) -> dict:

@@ -4,9 +4,10 @@ import functools
 
 import pytest
 import torch
+from classic import classic_state, classic_step
 
 from gan.config import Config
-from gan.latents import rng
+from gan.latents import draw_latents, rng
 from gan.nn.augment import diffaugment
 from gan.training.precision import Precision
 from gan.training.state import TrainState, all_finite, make_state
@@ -77,23 +78,16 @@ def test_d_learns_to_tell_and_g_to_fool(tmp_path) -> None:
 
 
 def test_a_step_is_the_classic_one_in_fp32(tmp_path) -> None:
-    """The same update as written out with cross-entropy and two backward passes."""
+    """The same update as scripts/classic.py writes out."""
     cfg = tiny_config(tmp_path)
-    ours, classic = state_of(cfg), state_of(cfg)
-    batch, bce = images(), torch.nn.BCEWithLogitsLoss()
-    values = one_step(ours, cfg, batch, None)
-    real = batch.float() / 127.5 - 1
-    from gan.latents import draw_latents
-
-    fake = classic.g(draw_latents(8, 8, "normal", seed=0, step=0, purpose="train"))
-    bce(classic.d(real), torch.ones(8)).backward()
-    bce(classic.d(fake.detach()), torch.zeros(8)).backward()
-    classic.d_optim.step()
-    loss = bce(classic.d(fake), torch.ones(8))
-    loss.backward()
-    classic.g_optim.step()
-    torch.testing.assert_close(values["loss/g"], loss.detach(), rtol=1e-5, atol=1e-6)
-    for a, b in ((ours.g, classic.g), (ours.d, classic.d)):
+    ours, theirs = state_of(cfg), classic_state(cfg, CPU)
+    for step in range(2):
+        z = draw_latents(8, 8, "normal", seed=0, step=step, purpose="train")
+        d_loss, g_loss = classic_step(theirs, images(), z)
+        values = one_step(ours, cfg, images(), None)
+        assert values["loss/d"].item() == pytest.approx(d_loss, rel=1e-4)
+        assert values["loss/g"].item() == pytest.approx(g_loss, rel=1e-4)
+    for a, b in ((ours.g, theirs.g), (ours.d, theirs.d)):
         for (name, p), q in zip(a.named_parameters(), b.parameters(), strict=True):
             torch.testing.assert_close(p, q, rtol=0, atol=2e-5, msg=name)
 
