@@ -76,7 +76,9 @@ def test_mnist_network_knows_digits_of_other_sizes(
     assert accuracy(mnist, images, source.labels[::20]) > 0.97
 
 
-@pytest.mark.parametrize(("name", "least"), [("mnist", 0.992), ("fashion_mnist", 0.915)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("mnist", 0.992), ("fashion_mnist", 0.915), ("cifar10", 0.8)]
+)
 def test_shipped_file_says_how_it_was_made(name: str, least: float) -> None:
     network = load_features(name, CPU)
     facts = network.metadata
@@ -145,7 +147,7 @@ def test_grey_network_refuses_colour(mnist: FeatureNetwork) -> None:
 
 
 def test_unknown_name_lists_the_networks() -> None:
-    wanted = r"must be one of fashion_mnist, mnist, inception, or .*; got 'mnits'"
+    wanted = r"must be one of cifar10, fashion_mnist, mnist, inception, or .*; got 'mnits'"
     with pytest.raises(ValueError, match=wanted):
         load_features("mnits", CPU)
 

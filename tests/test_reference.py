@@ -30,7 +30,7 @@ def test_held_out_images_make_the_floor_where_there_are_some(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("source", "name"),
     [("mnist5k", "mnist"), ("stacked_mnist", "mnist"), ("fashion_mnist", "fashion_mnist"),
-     ("folder", "none")],
+     ("cifar10", "cifar10"), ("celeba", "cifar10"), ("folder", "none")],
 )  # fmt: skip
 def test_each_source_has_its_network(source: str, name: str) -> None:
     assert default_network(source) == name
