@@ -136,18 +136,23 @@ class TrainConfig(_Section):
     augment: Literal["none", "diffaugment"] = Field(
         "none", description="differentiable augmentation of all that D sees"
     )
-    g_learning_rate: float = Field(2e-4, description="Adam, generator", gt=0, le=1)
-    d_learning_rate: float = Field(2e-4, description="Adam, discriminator", gt=0, le=1)
+    g_learning_rate: float = Field(5e-4, description="Adam, generator, at the start", gt=0, le=1)
+    d_learning_rate: float = Field(
+        5e-4, description="Adam, discriminator, at the start", gt=0, le=1
+    )
     beta1: float = Field(0.5, description="Adam", ge=0, lt=1)
     beta2: float = Field(0.999, description="Adam", ge=0, lt=1)
     learning_rate_halflife_images: int | None = Field(
-        None, description="images after which both learning rates have halved", ge=1
+        100_000,
+        description="images after which both learning rates have halved; "
+        "they go on as 1 / (1 + images / this); null: constant",
+        ge=1,
     )
     ema_halflife_images: float = Field(
-        10_000, description="half-life of G's average weights; 0: no averaging", ge=0
+        50_000, description="half-life of G's average weights; 0: no averaging", ge=0
     )
     ema_warmup: float = Field(
-        0.05, description="the half-life is at most this share of the images seen", gt=0
+        0.1, description="the half-life is at most this share of the images seen", gt=0
     )
     init_from: str | None = Field(
         None, description="checkpoint whose networks a new run starts from"

@@ -32,6 +32,8 @@ COLUMNS = {
     "recall": "recall",
     "class_balance": "class balance, KL",
     "confident_share": "confident",
+    "modes": "modes",
+    "modes_kl": "modes, KL",
 }
 
 
@@ -41,16 +43,31 @@ class Row(NamedTuple):
     group: str
     config: str
     changes: tuple[str, ...] = ()
+    num: int = 5000  # images to judge
 
 
 def _short(*changes: str) -> Row:
     """One change of the quickstart recipe, with 112,000 images in all, however long that takes."""
     budget = ("train.num_steps=1750", "train.max_minutes=null", "train.evaluate_every_steps=350")
-    return Row("ablation", "configs/quickstart.yaml", (*budget, *changes))
+    return Row("Ablations", "configs/quickstart.yaml", (*budget, *changes))
 
 
 def _rate(value: str) -> tuple[str, ...]:
     return f"train.g_learning_rate={value}", f"train.d_learning_rate={value}"
+
+
+# the published recipe in the same networks, on the same images
+_CLASSIC = ("model.conditional=false", *_rate("2e-4"), "train.learning_rate_halflife_images=null",
+            "train.ema_halflife_images=0")  # fmt: skip
+
+
+def _beside(group: str, name: str, *budget: str) -> dict[str, Row]:
+    """Returns a config's own row and that of the classic recipe."""
+    config = f"configs/{name}.yaml"
+    return {
+        name: Row(group, config, budget),
+        f"{name}, classic recipe": Row(group, config, (*budget, *_CLASSIC)),
+    }
 
 
 _CROSS = {
@@ -60,25 +77,20 @@ _CROSS = {
 }
 ROWS = {
     "quickstart": Row(
-        "recipe", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
+        "Quickstart", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
     ),
-    "mnist": Row(
-        "recipe", "configs/mnist.yaml",
-        ("train.max_minutes=10", "train.evaluate_every_steps=2000"),
-    ),
-    "fashion_mnist": Row(
-        "recipe", "configs/fashion_mnist.yaml",
-        ("train.max_minutes=10", "train.evaluate_every_steps=2000"),
-    ),
-    "mnist_conditional": Row(
-        "recipe", "configs/mnist_conditional.yaml",
-        ("train.max_minutes=10", "train.evaluate_every_steps=2000"),
-    ),
-    "the default": _short(),
+    **_beside("MNIST", "mnist", "train.num_steps=30000", "train.evaluate_every_steps=2000"),
+    **_beside("Fashion-MNIST", "fashion_mnist", "train.num_steps=30000",
+              "train.evaluate_every_steps=2000"),
+    "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
+    **_beside("CIFAR-10", "cifar10", "train.num_steps=6000", "train.evaluate_every_steps=500"),
+    **_beside("CelebA, 64 pixels", "celeba64", "train.num_steps=1600",
+              "train.evaluate_every_steps=200"),
+    "quickstart, as it is": _short(),
     "no classes": _short("model.conditional=false"),
     "learning rates 2e-4": _short(*_rate("2e-4")),
     "learning rates 1e-3": _short(*_rate("1e-3")),
-    "learning rates 1e-3, halved every 40,000": _short(
+    "learning rates 1e-3, halved after 40,000": _short(
         *_rate("1e-3"), "train.learning_rate_halflife_images=40000"
     ),
     "no average": _short("train.ema_halflife_images=0"),
@@ -105,7 +117,7 @@ def _file(name: str) -> str:
     return re.sub(r"\W+", "_", name)
 
 
-def run(name: str, seed: int, runs: Path, num: int) -> dict[str, Any]:
+def run(name: str, seed: int, runs: Path) -> dict[str, Any]:
     """Trains and judges one row with one seed in processes of their own; returns its record."""
     row = ROWS[name]
     run_dir = runs / _file(name) / f"seed{seed}"
@@ -115,14 +127,14 @@ def run(name: str, seed: int, runs: Path, num: int) -> dict[str, Any]:
     ]
     train = ["train", row.config, *changes]
     subprocess.run([*gan, *train, "--run-dir", str(run_dir)], check=True)
-    judge = ["evaluate", str(run_dir), "--num", str(num)]
+    judge = ["evaluate", str(run_dir), "--num", str(row.num)]
     found = json.loads(subprocess.run([*gan, *judge], check=True, capture_output=True).stdout)
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
     curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
     return {
         "seed": seed,
         "command": " ".join(["gan", *train]),
-        "judged by": f"gan evaluate RUN --num {num}",
+        "judged by": f"gan evaluate RUN --num {row.num}",
         "images_seen": rows[-1]["images_seen"],
         "images_per_s": statistics.median(row["throughput/images_per_s"] for row in rows),
         "values": found["values"],
@@ -145,19 +157,34 @@ def machine() -> str:
 
 def table(records: dict[str, dict[str, Any]]) -> list[str]:
     """Returns the lines of one group: mean and standard deviation over the seeds."""
-    heads = ["recipe", "seeds", "images", "images/s", *COLUMNS.values()]
+    first = next(iter(records.values()))["seeds"][0]
+    columns = {key: head for key, head in COLUMNS.items() if key in first["values"]}
+    heads = ["recipe", "seeds", "images", "images/s", *columns.values(), "end / best"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for name, record in records.items():
         seeds = record["seeds"]
         cells = [name, str(len(seeds))]
         cells += [f"{statistics.mean(s[key] for s in seeds):,.0f}"
                   for key in ("images_seen", "images_per_s")]  # fmt: skip
-        for key in COLUMNS:
-            found = [s["values"][key] for s in seeds]
-            spread = f" ± {statistics.stdev(found):.2g}" if len(found) > 1 else ""
-            cells.append(f"{statistics.mean(found):.3g}{spread}")
+        cells += [spread([s["values"][key] for s in seeds]) for key in columns]
+        cells += [spread([end_over_best(s["curve"]) for s in seeds])]
         lines.append("| " + " | ".join(cells) + " |")
+    floor = [f"{first['floor'][key]:.3g}" for key in columns]
+    lines.append("| " + " | ".join(["floor", *[""] * 3, *floor, ""]) + " |")
     return lines
+
+
+def spread(values: list[float]) -> str:
+    """Returns mean and standard deviation."""
+    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3g}{deviation}"
+
+
+def end_over_best(curve: list[tuple[int, float]]) -> float:
+    """Returns the last of the curve's running medians of three, as a multiple of the least."""
+    values = [value for _, value in curve]
+    medians = [statistics.median(values[i : i + 3]) for i in range(max(1, len(values) - 2))]
+    return medians[-1] / min(medians)
 
 
 def curves(records: dict[str, dict[str, Any]], path: Path) -> None:
@@ -183,18 +210,14 @@ def page() -> str:
     loaded = {path: json.loads(path.read_text()) for path in RECORDS.glob("*.json")}
     by_name = {record["row"]: record for record in loaded.values()}
     lines = []
-    for group in ("recipe", "ablation"):
+    for group in dict.fromkeys(row.group for row in ROWS.values()):
         records = {n: by_name[n] for n, row in ROWS.items() if row.group == group and n in by_name}
         if not records:
             continue
-        lines += ["", f"### {group.capitalize()}s", "", *table(records), ""]
-        floors = {r["seeds"][0]["command"].split()[2]: r["seeds"][0]["floor"]["frechet_distance"]
-                  for r in records.values()}  # fmt: skip
-        lines += ["Floor of the Fréchet distance, other real images under the same protocol: "
-                  + ", ".join(f"{config} {value:.3g}" for config, value in floors.items()) + ".",
-                  ""]  # fmt: skip
-        curves(records, PAGE.parent / "figures" / f"results_{group}s.png")
-        lines += [f"![Fréchet distance against images seen](figures/results_{group}s.png)", ""]
+        figure = f"figures/results_{_file(group).lower()}.png"
+        curves(records, PAGE.parent / figure)
+        lines += ["", f"### {group}", "", *table(records), "",
+                  f"![Fréchet distance against images seen]({figure})", ""]  # fmt: skip
         for where in dict.fromkeys(r["machine"] for r in records.values()):
             names = [name for name, r in records.items() if r["machine"] == where]
             lines.append(f"- {where}: {'; '.join(names)}")
@@ -204,13 +227,12 @@ def page() -> str:
 @click.command()
 @click.option("--row", "names", multiple=True, type=click.Choice(list(ROWS)), help="Repeatable.")
 @click.option("--seeds", default=3, show_default=True, help="0, 1, ... each a run.")
-@click.option("--num", default=5000, show_default=True, help="Images to judge.")
 @click.option("--runs", default="runs/results", show_default=True, type=click.Path(path_type=Path))
-def main(names: tuple[str, ...], seeds: int, num: int, runs: Path) -> None:
+def main(names: tuple[str, ...], seeds: int, runs: Path) -> None:
     """Runs rows, then writes docs/results.md between its two marks from all records."""
     RECORDS.mkdir(exist_ok=True)
     for name in names:
-        found = [run(name, seed, runs, num) for seed in range(seeds)]
+        found = [run(name, seed, runs) for seed in range(seeds)]
         record = {"row": name, "machine": machine(), "seeds": found}
         (RECORDS / f"{_file(name)}.json").write_text(json.dumps(record, indent=1) + "\n")
     before, _, rest = PAGE.read_text().partition(BEGIN)

@@ -157,13 +157,12 @@ def test_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_are_valid_and_say_only_what_differs(path: Path) -> None:
-    cfg = load_config(path)
+    load_config(path)
     for section, values in yaml.safe_load(path.read_text()).items():
         for key, value in values.items():
             default = getattr(getattr(Config(), section), key)
             if key != "source":  # always said
                 assert value != default, f"{section}.{key} is the default"
-            assert getattr(getattr(cfg, section), key) is not None
 
 
 _scalars = st.one_of(

@@ -35,9 +35,26 @@ def test_the_page_is_made_from_the_records_between_its_marks(script: ModuleType)
         script.main([], standalone_mode=False)
         text = script.PAGE.read_text()
         assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
-        assert "| quickstart | 2 | 1,000 | 10 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 |" in text
-        assert "configs/quickstart.yaml 1" in text and "- here: quickstart" in text
-    assert (script.PAGE.parent / "figures" / "results_recipes.png").stat().st_size > 1000
+        row = "| quickstart | 2 | 1,000 | 10 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 | 1 ± 0 |"
+        assert row in text and "| floor |  |  |  | 1 | 0.5 | 0.01 | 0.9 |  |" in text
+        assert "### Quickstart\n" in text and "- here: quickstart" in text
+    assert (script.PAGE.parent / "figures" / "results_quickstart.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("curve", "ratio"),
+    [
+        ([9.0], 1),  # too short to say
+        ([9.0, 3.0, 2.0], 1),
+        ([9.0, 3.0, 2.0, 2.0, 1.0], 1),  # still falling
+        ([4.0, 2.0, 2.0, 2.0, 7.0, 2.0], 1),  # one bad evaluation is passed over
+        ([4.0, 2.0, 2.0, 2.0, 3.0, 4.0], 1.5),  # drifts
+    ],
+)
+def test_drift_is_the_last_running_median_over_the_least(
+    script: ModuleType, curve: list[float], ratio: float
+) -> None:
+    assert script.end_over_best(list(enumerate(curve))) == ratio
 
 
 def test_every_row_is_a_valid_config(script: ModuleType) -> None:

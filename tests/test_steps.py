@@ -178,14 +178,19 @@ def test_the_average_starts_short(tmp_path) -> None:
     assert abs(ema_decay(train, 10**9) - 0.5**0.01) < 1e-9
 
 
-def test_learning_rates_halve_with_the_images(tmp_path) -> None:
-    cfg = tiny_config(tmp_path, train={"learning_rate_halflife_images": 16})
+@pytest.mark.parametrize(
+    ("halflife", "wanted"), [(None, [1, 1, 1]), (16, [1, 2 / 3, 1 / 2])], ids=["constant", "16"]
+)
+def test_learning_rates_fall_with_the_images(
+    tmp_path, halflife: int | None, wanted: list[float]
+) -> None:
+    cfg = tiny_config(tmp_path, train={"learning_rate_halflife_images": halflife})
     state = state_of(cfg)
     rates = []
     for _ in range(3):
         one_step(state, cfg, images(), None)
-        rates.append(state.g_optim.param_groups[0]["lr"])
-    assert rates == pytest.approx([2e-4, 2e-4 * 0.5**0.5, 1e-4])
+        rates.append(state.g_optim.param_groups[0]["lr"] / cfg.train.g_learning_rate)
+    assert rates == pytest.approx(wanted)
 
 
 def test_frozen_puts_the_gradients_back_after_an_error() -> None:

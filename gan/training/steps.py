@@ -140,6 +140,6 @@ def _set_learning_rate(
     optim: torch.optim.Optimizer, start: float, train: TrainConfig, images_seen: int
 ) -> None:
     halflife = train.learning_rate_halflife_images
-    rate = start if halflife is None else start * 0.5 ** (images_seen / halflife)
+    rate = start if halflife is None else start / (1 + images_seen / halflife)
     for group in optim.param_groups:
         group["lr"] = rate
