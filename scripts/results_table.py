@@ -79,13 +79,13 @@ ROWS = {
     "quickstart": Row(
         "Quickstart", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
     ),
-    **_beside("MNIST", "mnist", "train.num_steps=30000", "train.evaluate_every_steps=2000"),
-    **_beside("Fashion-MNIST", "fashion_mnist", "train.num_steps=30000",
+    **_beside("MNIST", "mnist", "train.num_steps=24000", "train.evaluate_every_steps=2000"),
+    **_beside("Fashion-MNIST", "fashion_mnist", "train.num_steps=24000",
               "train.evaluate_every_steps=2000"),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_beside("CIFAR-10", "cifar10", "train.num_steps=6000", "train.evaluate_every_steps=500"),
-    **_beside("CelebA, 64 pixels", "celeba64", "train.num_steps=1600",
-              "train.evaluate_every_steps=200"),
+    **_beside("CelebA, 64 pixels", "celeba64", "train.num_steps=1000",
+              "train.evaluate_every_steps=125"),
     "quickstart, as it is": _short(),
     "no classes": _short("model.conditional=false"),
     "learning rates 2e-4": _short(*_rate("2e-4")),

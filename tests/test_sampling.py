@@ -107,6 +107,16 @@ def test_a_checkpoint_of_format_1_gives_its_images_and_can_be_gone_on_from() -> 
     assert (state.step, state.images_seen) == (300, 2400)
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_checkpoint_without_all_moments_is_refused(left: int) -> None:
+    """An empty state is well-formed: Adam would quietly start anew."""
+    payload = load_checkpoint(GOLDEN)
+    moments = payload["d_optim"]["state"]
+    payload["d_optim"]["state"] = dict(list(moments.items())[:left])
+    with pytest.raises(BadCheckpoint, match="d_optim: moments of Adam are missing"):
+        restore(_state_of(load_trained(GOLDEN, CPU)), payload)
+
+
 def test_a_png_carries_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> None:
     save_samples(load_trained(tiny_run, CPU), tmp_path / "a.png", 9, 5, None)
     with Image.open(tmp_path / "a.png") as image:

@@ -105,6 +105,8 @@ def restore(state: TrainState, payload: dict[str, Any]) -> None:
         state.g_ema.n_averaged.fill_(payload["g_ema_updates"])
     for name in ("g_optim", "d_optim"):
         _load_moments(getattr(state, name), payload[name], name)
+        if payload["step"] and not _is_complete(getattr(state, name)):
+            raise BadCheckpoint(f"{name}: moments of Adam are missing")
     state.step = payload["step"]
     state.images_seen = payload["images_seen"]
 
@@ -124,6 +126,12 @@ def _load_moments(optim: torch.optim.Optimizer, saved: Any, name: str) -> None:
                     moments[key] = torch.empty_like(parameter).copy_(tensor)
     except Exception as error:  # foreign values lead torch to many kinds
         raise BadCheckpoint(f"{name}: does not belong to these networks ({error})") from None
+
+
+def _is_complete(optim: torch.optim.Optimizer) -> bool:
+    keys = {"step", "exp_avg", "exp_avg_sq"}
+    parameters = [p for group in optim.param_groups for p in group["params"]]
+    return all(set(optim.state.get(p, {})) == keys for p in parameters)
 
 
 def all_finite(state: TrainState) -> bool:
