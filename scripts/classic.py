@@ -37,6 +37,7 @@ _RECIPE = (
     "train.ema_halflife_images=0",
     "train.g_learning_rate=2e-4",
     "train.d_learning_rate=2e-4",
+    "train.learning_rate_halflife_images=null",
 )
 
 
