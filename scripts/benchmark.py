@@ -8,7 +8,6 @@ A B A B ...; they mean something only as ratios, and only while nothing else run
 
 import gc
 import json
-import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,6 +22,7 @@ from benchmark_parts import (
     command_costs,
     data_path,
     data_sizes,
+    machine,
     matrix_peaks,
     race,
     roofline,
@@ -192,8 +192,7 @@ def main(sides: str, rounds: int, device_name: str, out: Path | None) -> None:
     peaks = matrix_peaks(device)
     with tempfile.TemporaryDirectory() as folder:
         found = {
-            "machine": f"{platform.processor() or platform.machine()}, {device}, "
-            f"{torch.get_num_threads()} threads, torch {torch.__version__}",
+            "machine": f"{machine()}, {device}",
             "matrix_peak": peaks,
             "training": list(training(list(map(int, sides.split(","))), device, rounds, peaks)),
             "sampling": sampling(Path(folder), device, rounds),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,18 @@ from gan.training.precision import autocast
 from gan.training.state import TrainState
 
 Contest = dict[str, Callable[[], Any]]
+
+
+def machine() -> str:
+    """Says where and when."""
+    processor = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            processor = line.partition(":")[2].strip()
+    return (
+        f"{time.strftime('%Y-%m-%d')}, {processor}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
+    )
 
 
 def race(contest: Contest, num_images: int, rounds: int) -> dict[str, float]:

@@ -22,6 +22,7 @@ from gan.data.sources import open_source
 from gan.latents import draw_labels, draw_latents
 from gan.metrics.distances import frechet_distance
 from gan.metrics.features import load_features
+from gan.metrics.reference import default_network
 from gan.sampling import load_trained
 from gan.training.loop import train
 from gan.training.precision import choose_precision
@@ -38,7 +39,6 @@ VARIANTS = {
 }
 CPU = torch.device("cpu")
 NUM = 5000
-FEATURES = {"mnist5k": "mnist"}  # the feature network of a data set, where names differ
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def measure(name: str, cfg: Config, run_dir: Path, packed: PackedImages) -> Row:
     trained = load_trained(run_dir, CPU)
     images = trained.images(trained.latents(NUM, seed=1), trained.labels(NUM, seed=1))
     energy, spectrum = stride_energy(torch.from_numpy(images))
-    network = load_features(FEATURES.get(cfg.data.source, cfg.data.source), CPU)
+    network = load_features(default_network(cfg.data.source), CPU)
     real = network(packed.images[:NUM]).features
     return Row(
         name=name,

@@ -1,6 +1,6 @@
 """Trains as the well-known PyTorch DCGAN example does, for comparison, and judges what comes out.
 
-    python scripts/classic.py configs/mnist.yaml --minutes 15 --out classic.json
+    python scripts/classic.py configs/mnist.yaml --run-dir runs/classic --out classic.json
 
 fp32, cross-entropy, two backward passes of D, D's weight gradients computed in G's step too, losses
 read every step; 64 pixels, width 64, batch 64, learning rates 2e-4, no classes, G itself instead of
@@ -14,37 +14,40 @@ from typing import Any
 
 import click
 import torch
+from benchmark_parts import machine
 from torch import Tensor, nn
 
-from gan.config import Config, ConfigError, HardwareConfig, load_config
+from gan.config import Config, DataConfig, HardwareConfig, TrainConfig, load_config
 from gan.data.batches import batches
-from gan.data.pack import pack
-from gan.data.sources import open_source
+from gan.data.pack import PackedImages
 from gan.metrics.evaluate import evaluate
+from gan.metrics.reference import real_images
 from gan.sampling import load_trained
 from gan.training.checkpoint import save_checkpoint
 from gan.training.precision import choose_device, choose_precision
 from gan.training.state import TrainState, make_state, to_payload
 
-_RECIPE = (
-    "data.image_size=64",
-    "data.fit=crop",
-    "data.flip=false",
-    "model.conditional=false",
-    "model.g_width=64",
-    "model.d_width=64",
-    "train.batch_size=64",
-    "train.ema_halflife_images=0",
-    "train.g_learning_rate=2e-4",
-    "train.d_learning_rate=2e-4",
-    "train.learning_rate_halflife_images=null",
-)
+_FP32 = HardwareConfig(precision="fp32", channels_last="off", compile="off")
+
+
+def classic_config(data: DataConfig, seed: int, side: int) -> Config:
+    """Returns the example's recipe, for other images; width 64 and batch 64 are the defaults."""
+    return Config(
+        data=data.model_copy(update={"image_size": side, "fit": "crop", "flip": False}),
+        train=TrainConfig(
+            seed=seed,
+            g_learning_rate=2e-4,
+            d_learning_rate=2e-4,
+            learning_rate_halflife_images=None,
+            ema_halflife_images=0,
+        ),
+        hardware=_FP32,
+    )
 
 
 def classic_state(cfg: Config, device: torch.device) -> TrainState:
     """Returns fresh networks in fp32 with PyTorch's Adam as it comes."""
-    plain = HardwareConfig(precision="fp32", channels_last="off", compile="off")
-    state = make_state(cfg, 0, device, choose_precision(plain, device))
+    state = make_state(cfg, 0, device, choose_precision(_FP32, device))
     state.g_optim, state.d_optim = (
         torch.optim.Adam(network.parameters(), cfg.train.g_learning_rate, (0.5, 0.999))
         for network in (state.g, state.d)
@@ -74,62 +77,73 @@ def classic_step(state: TrainState, images: Tensor, z: Tensor) -> tuple[float, f
     return (d_real + d_fake).item(), g_loss.item()
 
 
-def save(state: TrainState, cfg: Config, path: Path) -> None:
+def save(state: TrainState, cfg: Config, packed: PackedImages, path: Path) -> None:
     """Writes a checkpoint that `gan sample` and `gan evaluate` read; its average is G itself."""
     state.g_ema.module.load_state_dict(state.g.state_dict())
-    save_checkpoint(path, to_payload(state, cfg, (), "classic"))
+    save_checkpoint(path, to_payload(state, cfg, packed.classes, packed.checksum))
 
 
 @click.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="As in gan train.")
 @click.option("--minutes", default=15.0, show_default=True, help="Of training alone.")
 @click.option("--num", default=5000, show_default=True, help="Images to judge.")
-@click.option("--run-dir", default="runs/classic", show_default=True, type=click.Path())
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
+@click.option("--size", default=64, show_default=True, help="Pixels, a side.")
+@click.option("--data-root", help="Where the real images are [default: CONFIG's].")
 @click.option("--device", "device_name", default="auto", show_default=True)
+@click.option("--run-dir", required=True, type=click.Path(path_type=Path), help="A new folder.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 def main(
-    config: Path,
-    changes: tuple[str, ...],
-    minutes: float,
-    num: int,
-    run_dir: str,
-    device_name: str,
-    out: Path,
-) -> None:
+    config: Path, minutes: float, num: int, seed: int, size: int, data_root: str | None,
+    device_name: str, run_dir: Path, out: Path,
+) -> None:  # fmt: skip
     """Trains on CONFIG's data, judges after one epoch and at the end, and writes a record."""
+    device = choose_device(device_name)
     try:
-        cfg = load_config(config, [*_RECIPE, *changes])
-        packed = pack(open_source(cfg.data), cfg.data)
-    except (ConfigError, ValueError) as error:
+        run_dir.mkdir(parents=True)
+        changes = [] if data_root is None else [f"data.root={json.dumps(data_root)}"]
+        cfg = classic_config(load_config(config, changes).data, seed, size)
+        packed = real_images(cfg.data)[0]  # also those that the judgement will need
+    except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    device, folder = choose_device(device_name), Path(run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    saved = train(cfg, packed, minutes * 60, run_dir, device)
+    record = {
+        "command": f"python scripts/classic.py {config} --minutes {minutes:g} --num {num} "
+        f"--seed {seed} --size {size}",
+        "machine": machine(),
+        "checkpoints": [judged(seconds, path, cfg, num) for seconds, path in saved],
+    }
+    out.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def train(
+    cfg: Config, packed: PackedImages, limit_s: float, run_dir: Path, device: torch.device
+) -> list[tuple[float, Path]]:
+    """Trains for so many seconds; returns what was saved after an epoch and at the end."""
     torch.manual_seed(cfg.train.seed)
     state = classic_state(cfg, device)
-    stream = batches(packed, cfg.train.batch_size, seed=cfg.train.seed, flip=cfg.data.flip)
-    epoch = -(-len(packed) // cfg.train.batch_size)
-    spent, kept = 0.0, []
-    while spent < minutes * 60:
+    num = cfg.train.batch_size
+    epoch = -(-len(packed) // num)
+    stream = batches(packed, num, seed=cfg.train.seed)
+    spent, saved = 0.0, []
+    while spent < limit_s:
         started = time.perf_counter()
-        z = torch.randn(cfg.train.batch_size, cfg.model.z_dim)
-        losses = classic_step(state, next(stream)[0], z)
+        losses = classic_step(state, next(stream)[0], torch.randn(num, cfg.model.z_dim))
         spent += time.perf_counter() - started
-        if state.step == epoch or spent >= minutes * 60:
-            kept.append((spent, folder / f"step_{state.step:08}.pt"))
-            save(state, cfg, kept[-1][1])
+        if state.step == epoch or spent >= limit_s:
+            saved.append((spent, run_dir / f"step_{state.step:08}.pt"))
+            save(state, cfg, packed, saved[-1][1])
         if state.step % 100 == 0:
             said = f"{spent:.0f} s  {state.images_seen:,} images"
             click.echo(f"{said}  D {losses[0]:.3f} G {losses[1]:.3f}")
-    found = [judged(seconds, path, num, device) for seconds, path in kept]
-    sets = "".join(f" --set {change}" for change in changes)
-    command = f"python scripts/classic.py {config} --minutes {minutes:g} --num {num}{sets}"
-    out.write_text(json.dumps({"command": command, "checkpoints": found}, indent=1) + "\n")
+    return saved
 
 
-def judged(seconds: float, path: Path, num: int, device: torch.device) -> dict[str, Any]:
+def judged(seconds: float, path: Path, cfg: Config, num: int) -> dict[str, Any]:
     """Returns the values of a checkpoint that so many seconds of training led to."""
-    found = evaluate(load_trained(path, device), num=num, device=device)
+    cpu = torch.device("cpu")
+    trained = load_trained(path, cpu, data_root=cfg.data.root)
+    found = evaluate(trained, num=num, device=cpu)
     click.echo(f"{seconds:.0f} s: {json.dumps(found['values'])}")
     kept = ("values", "floor", "network", "checkpoint")
     return {"seconds": seconds} | {key: found[key] for key in kept}

@@ -8,21 +8,19 @@ may run beside others; those in minutes mean something only on a quiet machine.
 """
 
 import json
-import platform
 import re
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 import matplotlib
+from benchmark_parts import machine
 
 matplotlib.use("Agg")
 
-import torch
 from matplotlib import pyplot as plt
 
 RECORDS, PAGE = Path("docs/results"), Path("docs/results.md")
@@ -84,8 +82,8 @@ ROWS = {
               "train.evaluate_every_steps=2000"),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_beside("CIFAR-10", "cifar10", "train.num_steps=6000", "train.evaluate_every_steps=500"),
-    **_beside("CelebA, 64 pixels", "celeba64", "train.num_steps=1000",
-              "train.evaluate_every_steps=125"),
+    **_beside("CelebA, 64 pixels", "celeba64", "train.num_steps=800",
+              "train.evaluate_every_steps=100"),
     "quickstart, as it is": _short(),
     "no classes": _short("model.conditional=false"),
     "learning rates 2e-4": _short(*_rate("2e-4")),
@@ -118,22 +116,32 @@ def _file(name: str) -> str:
 
 
 def run(name: str, seed: int, runs: Path) -> dict[str, Any]:
-    """Trains and judges one row with one seed in processes of their own; returns its record."""
+    """Trains and judges one row with one seed in processes of their own; returns its record.
+
+    A finished seed is taken from the record beside its run.
+    """
     row = ROWS[name]
     run_dir = runs / _file(name) / f"seed{seed}"
+    done = run_dir / "record.json"
     gan = [sys.executable, "-m", "gan"]
     changes = [
         word for change in (*row.changes, f"train.seed={seed}") for word in ("--set", change)
     ]
     train = ["train", row.config, *changes]
+    command = " ".join(["gan", *train])
+    if done.exists():
+        record = json.loads(done.read_text())
+        if record["command"] != command:
+            raise click.ClickException(f"{run_dir} is of {record['command']}; move it away")
+        return record
     subprocess.run([*gan, *train, "--run-dir", str(run_dir)], check=True)
     judge = ["evaluate", str(run_dir), "--num", str(row.num)]
     found = json.loads(subprocess.run([*gan, *judge], check=True, capture_output=True).stdout)
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
     curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
-    return {
+    record = {
         "seed": seed,
-        "command": " ".join(["gan", *train]),
+        "command": command,
         "judged by": f"gan evaluate RUN --num {row.num}",
         "images_seen": rows[-1]["images_seen"],
         "images_per_s": statistics.median(row["throughput/images_per_s"] for row in rows),
@@ -141,18 +149,8 @@ def run(name: str, seed: int, runs: Path) -> dict[str, Any]:
         "floor": found["floor"],
         "curve": [[row["images_seen"], row["metric/frechet_distance"]] for row in curve],
     }
-
-
-def machine() -> str:
-    """Says where and when."""
-    processor = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            processor = line.partition(":")[2].strip()
-    return (
-        f"{time.strftime('%Y-%m-%d')}, {processor}, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}"
-    )
+    done.write_text(json.dumps(record))
+    return record
 
 
 def table(records: dict[str, dict[str, Any]]) -> list[str]:
