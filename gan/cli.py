@@ -6,6 +6,7 @@ Libraries are imported inside the verbs, so that `gan --help` answers at once.
 import errno
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -102,9 +103,9 @@ def train(
     try:
         run(cfg, run_dir, device, name=config.stem, progress=_progress_bar("packing"))
     except Stopped as stopped:
-        click.echo(
-            f"stopped and saved; to go on: gan train {config} --run-dir {stopped.run_dir}", err=True
-        )
+        sets = [word for override in overrides for word in ("--set", override)]
+        again = ["gan", "train", config, *sets, "--run-dir", stopped.run_dir, "--device", device]
+        click.echo(f"stopped and saved; to go on: {shlex.join(map(str, again))}", err=True)
         sys.exit(128 + stopped.signum)
     except (NonFinite, Collapsed) as error:
         _fail(str(error), EXIT_DIVERGED)
@@ -166,8 +167,8 @@ def walk(
 
 @main.command()
 @_RUN
-@click.option("--features", help="mnist, fashion_mnist, inception, none, or a file of weights "
-              "[default: the one shipped for the data].")  # fmt: skip
+@click.option("--features", help="mnist, fashion_mnist, cifar10, inception, none, or a file of "
+              "weights [default: the one shipped for the data].")  # fmt: skip
 @click.option("--num", default=10_000, show_default=True, type=click.IntRange(10, 1_000_000))
 @_SEED
 @click.option("--data-root", help="Where the real images are [default: $GAN_DATA, else data].")

@@ -155,7 +155,9 @@ class TrainConfig(_Section):
         0.1, description="the half-life is at most this share of the images seen", gt=0
     )
     init_from: str | None = Field(
-        None, description="checkpoint whose networks a new run starts from"
+        None,
+        description="checkpoint whose networks a new run starts from; its learning rates, their "
+        "fall and the average of G start anew",
     )
     on_collapse: Literal["warn", "stop"] = _free(
         "warn", "when D has won or samples are all alike for 50,000 images: go on, or save and end"

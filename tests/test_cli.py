@@ -87,8 +87,9 @@ def test_too_large_a_run_is_refused_with_the_figure(tmp_path: Path) -> None:
 def test_a_dry_run_reports_and_writes_nothing(tmp_path: Path) -> None:
     root = tmp_path / "data"
     shown = gan(
-        "train", SMOKE, "--dry-run", "--run-dir", tmp_path / "run", "--set", f"data.root={root}"
-    )
+        "train", SMOKE, "--dry-run", "--run-dir", tmp_path / "run", "--set", f"data.root={root}",
+        "--set", "train.max_minutes=0.0001",
+    )  # fmt: skip
     assert shown.exit_code == 0, shown.output
     for word in (
         "generator",
@@ -96,6 +97,7 @@ def test_a_dry_run_reports_and_writes_nothing(tmp_path: Path) -> None:
         "parameters",
         "memory",
         "images/s",
+        "train.max_minutes ends it at 0.0001",
         "nothing was written",
     ):
         assert word in shown.output

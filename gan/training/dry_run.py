@@ -26,7 +26,10 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
     seconds = _seconds_per_step(state, cfg, source)
     shape = cfg.data.image_shape
     packed_mb = len(source) * shape[0] * shape[1] * shape[2] / 1e6
-    hours, minutes = divmod(round(seconds * cfg.train.num_steps / 60), 60)
+    minutes = seconds * cfg.train.num_steps / 60
+    limit = cfg.train.max_minutes
+    ends = "" if limit is None or minutes <= limit else f"; train.max_minutes ends it at {limit:g}"
+    hours, minutes = divmod(round(minutes), 60)
     speed = cfg.train.batch_size / seconds
     epochs = cfg.train.num_steps * cfg.train.batch_size / len(source)
     return "\n".join(
@@ -43,7 +46,7 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
             f"{cfg.train.keep_checkpoints} are kept",
             f"speed         {speed:,.0f} images/s, measured over {_TIMED_STEPS} steps",
             f"time          {hours} h {minutes:02} min for {cfg.train.num_steps:,} steps "
-            f"({epochs:,.1f} epochs)",
+            f"({epochs:,.1f} epochs){ends}",
             "nothing was written",
         ]
     )

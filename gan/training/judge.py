@@ -54,9 +54,11 @@ class Judge:
             self.record.write_text(json.dumps(record) + "\n")
 
     def _best(self, step: int) -> float | None:
-        """Returns the best value before a step; a run that went back forgets what came after."""
+        """Returns the best value before a step, by the same metric; a run that went back forgets
+        what came after."""
         try:
             record = json.loads(self.record.read_text())
         except (OSError, ValueError):
             return None
-        return record["value"] if record["step"] < step else None
+        comparable = record["step"] < step and record["metric"] == self.metric
+        return record["value"] if comparable else None

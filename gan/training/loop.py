@@ -201,9 +201,9 @@ def _save(run: Run) -> None:
 
 def _diverged(run: Run, what: str) -> None:
     raise NonFinite(
-        f"{what} is not a finite number at step {run.state.step:,}; nothing of it was saved. Go "
-        "on from the last checkpoint with a lower train.d_learning_rate or hardware.precision "
-        "fp32 (train.init_from starts a new run with other settings)"
+        f"{what} is not a finite number at step {run.state.step:,}; nothing of it was saved. Start "
+        "a new run with lower learning rates or hardware.precision fp32, from the last checkpoint "
+        "by train.init_from"
     )
 
 
@@ -212,7 +212,8 @@ def _collapsed(run: Run) -> None:
     raise Collapsed(
         f"{run.collapsed}. Stopped and saved at step {run.state.step:,}, since train.on_collapse "
         f"is stop; warn goes on"
-        + (f". The best checkpoint is {best}: train.init_from starts a new run from it"
+        + (f". The best checkpoint is {best}: train.init_from starts a new run "
+           "from it, whose learning rates should be as low as this one's had become"
            if best.exists() else "")
     )  # fmt: skip
 

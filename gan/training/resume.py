@@ -32,7 +32,10 @@ def go_on(run: Run) -> list[str]:
         return []
     payload = load_checkpoint(path)
     _require_same_run(run, payload, path)
-    restore(run.state, payload)
+    try:
+        restore(run.state, payload)
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{path}: {error}; move that file away to go on from another") from None
     now = environment(run.state)
     differ = [
         f"{k} {v} then, {now.get(k)} now"
