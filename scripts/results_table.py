@@ -78,8 +78,8 @@ ROWS = {
         "Quickstart", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
     ),
     **_beside("MNIST", "mnist", "train.num_steps=24000", "train.evaluate_every_steps=2000"),
-    **_beside("Fashion-MNIST", "fashion_mnist", "train.num_steps=24000",
-              "train.evaluate_every_steps=2000"),
+    **_beside("Fashion-MNIST", "fashion_mnist", "train.num_steps=6000",
+              "train.evaluate_every_steps=500"),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_beside("CIFAR-10", "cifar10", "train.num_steps=6000", "train.evaluate_every_steps=500"),
     **_beside("CelebA, 64 pixels", "celeba64", "train.num_steps=800",
