@@ -77,7 +77,7 @@ ROWS = {
     "quickstart": Row(
         "Quickstart", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
     ),
-    **_beside("MNIST", "mnist", "train.num_steps=24000", "train.evaluate_every_steps=2000"),
+    **_beside("MNIST", "mnist", "train.num_steps=16000", "train.evaluate_every_steps=2000"),
     **_beside("Fashion-MNIST", "fashion_mnist", "train.num_steps=6000",
               "train.evaluate_every_steps=500"),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
