@@ -56,7 +56,7 @@ def _rate(value: str) -> tuple[str, ...]:
 
 # the published recipe in the same networks, on the same images
 _CLASSIC = ("model.conditional=false", *_rate("2e-4"), "train.learning_rate_halflife_images=null",
-            "train.ema_halflife_images=0")  # fmt: skip
+            "train.ema_halflife_images=0", "train.augment=none")  # fmt: skip
 
 
 def _beside(group: str, name: str, *budget: str) -> dict[str, Row]:
