@@ -12,7 +12,9 @@ from torch import Tensor
 
 ZDist = Literal["normal", "uniform"]
 
-_PURPOSES = ("order", "flip", "train", "train_labels", "augment", "sample", "sample_labels", "real")
+_PURPOSES = (  # a purpose is its place: only the end may grow
+    "order", "flip", "train", "norm_labels", "augment", "sample", "sample_labels", "real", "norm",
+)  # fmt: skip
 
 
 def rng(seed: int, step: int, purpose: str) -> np.random.Generator:

@@ -10,7 +10,7 @@ from gan.config import Config
 from gan.latents import draw_latents, rng
 from gan.nn.augment import diffaugment
 from gan.training.precision import Precision
-from gan.training.state import TrainState, all_finite, make_state
+from gan.training.state import TrainState, all_finite, make_state, settle
 from gan.training.steps import d_step, ema_decay, frozen, g_step, one_step
 from tests.conftest import tiny_config
 
@@ -167,6 +167,37 @@ def test_the_average_lags_by_its_halflife_and_carries_the_buffers(tmp_path) -> N
     torch.testing.assert_close(averaged, expected, rtol=0, atol=1e-6)
     for ours, raw in zip(state.g_ema.module.buffers(), state.g.buffers(), strict=True):
         assert torch.equal(ours, raw)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_settled_average_has_statistics_of_its_own(tmp_path, conditional: bool) -> None:
+    cfg = tiny_config(tmp_path, model={"conditional": conditional})
+    state, labels = state_of(cfg), torch.arange(8) if conditional else None
+    for _ in range(3):
+        one_step(state, cfg, images(), labels)
+    average, found = state.g_ema.module, []
+    before = weights(average)
+    for wrong in (0.1, 30.0):  # whatever it carried
+        for buffer in average.buffers():
+            buffer.fill_(wrong)
+        settle(state, cfg, 10)
+        found.append([buffer.clone() for buffer in average.buffers()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert not any(changed(before, average)) and not average.training
+    z = draw_latents(512, 8, "normal", seed=5)
+    y = torch.arange(512) % 10 if conditional else None
+    with torch.no_grad():
+        settled, batch = average(z, y), copy.deepcopy(average).train()(z, y)
+    assert (settled - batch).abs().mean() < 0.1 * batch.std()
+
+
+def test_without_averaging_g_keeps_its_statistics(tmp_path) -> None:
+    cfg = tiny_config(tmp_path, train={"ema_halflife_images": 0})
+    state = state_of(cfg)
+    one_step(state, cfg, images(), None)
+    settle(state, cfg, 0)
+    pairs = zip(state.g_ema.module.buffers(), state.g.buffers(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_the_average_starts_short(tmp_path) -> None:

@@ -18,7 +18,7 @@ from gan.training.collapse import diversity
 from gan.training.precision import choose_precision
 from gan.training.run import Run, Window
 from gan.training.run_dir import describe_run
-from gan.training.state import environment, make_state
+from gan.training.state import environment, make_state, settle
 from gan.training.steps import ema_decay
 
 _NUM_SHOWN = 64  # images in the grids of a run
@@ -93,6 +93,7 @@ def sample(run: Run) -> None:
     """Writes grids of G and of its average, from one fixed noise batch."""
     assert run.tracker
     state = run.state
+    settle(state, run.cfg, len(run.packed.classes))
     for name, generator in (("ema", state.g_ema.module), ("raw", state.g)):
         sheet = grid(_fixed_samples(run, generator))
         path = run.samples / f"{name}_{state.step:08}.png"

@@ -8,11 +8,15 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan.config import Config, identity
+from gan.latents import draw_labels, draw_latents
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 from gan.training.checkpoint import FORMAT, BadCheckpoint, check_weights
 from gan.training.distributed import Ranks
-from gan.training.precision import Precision
+from gan.training.precision import Precision, autocast
+
+_NORM_BATCHES, _NORM_BATCH = 16, 64  # images that statistics are estimated from
+_MOMENTUM = 0.1  # PyTorch's
 
 
 @dataclass
@@ -66,9 +70,37 @@ def make_state(
     return state
 
 
+@torch.no_grad()
+def settle(state: TrainState, cfg: Config, num_classes: int) -> None:
+    """Gives the average of G, before it is shown, judged or saved, BatchNorm statistics of its own.
+
+    Until then it carries G's, whose weights are others; estimated from fixed latents, the new ones
+    are a function of the average alone. The next step's are G's again.
+    """
+    if not cfg.train.ema_halflife_images:
+        return  # the average is G itself
+    average, model, seed = state.g_ema.module, cfg.model, cfg.train.seed
+    norms = [module for module in average.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # all batches count alike
+    average.train()
+    for batch in range(_NORM_BATCHES):
+        z = draw_latents(_NORM_BATCH, model.z_dim, model.z_dist, seed=seed, step=batch,
+                         purpose="norm")  # fmt: skip
+        classes = num_classes if model.conditional else 0
+        labels = draw_labels(_NORM_BATCH, classes, seed=seed, step=batch, purpose="norm_labels")
+        with autocast(state.precision, state.device):
+            average(z.to(state.device), None if labels is None else labels.to(state.device))
+    average.eval()
+    for norm in norms:
+        norm.momentum = _MOMENTUM
+
+
 def to_payload(state: TrainState, cfg: Config, classes: tuple[str, ...], data: str) -> dict:
     """Returns what a checkpoint holds: a function of the config's identity, the step and the
     machine's arithmetic, not of the clock."""
+    settle(state, cfg, len(classes))
     return {
         "format": FORMAT,
         "config": identity(cfg),
