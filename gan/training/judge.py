@@ -10,7 +10,7 @@ from gan.metrics.reference import NONE, Reference, default_network, make_referen
 from gan.sampling import generate
 from gan.training.checkpoint import save_checkpoint
 from gan.training.run import Run
-from gan.training.state import settle, to_payload
+from gan.training.state import to_payload
 
 _NUM = 2000  # images; the whole record is `gan evaluate`'s
 _SEED = 0
@@ -35,7 +35,6 @@ class Judge:
         """Measures, writes the curves, and saves best.pt when it is the best so far."""
         assert run.tracker
         state = run.state
-        settle(state, run.cfg, len(run.packed.classes))
         z, labels = run.latents(self.reference.num)
         images = generate(state.g_ema.module, z, labels, state.precision)
         values = score(images, self.reference)

@@ -30,7 +30,7 @@ from gan.training.run import Run, Window
 from gan.training.run_dir import locked, next_run_dir
 from gan.training.signals import StopRequest, stop_on_signals
 from gan.training.sizes import require_memory
-from gan.training.state import TrainState, all_finite, make_state, to_payload
+from gan.training.state import TrainState, all_finite, make_state, settle, to_payload
 from gan.training.steps import one_step
 
 _AGREE_EVERY_STEPS = 5  # several ranks ask each other for a stop at these steps
@@ -130,11 +130,16 @@ def _loop(run: Run, stop: StopRequest) -> None:
         logged = _due(state.step, train.log_every_steps, last)
         if logged:
             _log(run, window, values)
-        if _due(state.step, train.checkpoint_every_steps, last):
+        saves = _due(state.step, train.checkpoint_every_steps, last)
+        shows = _due(state.step, train.sample_every_steps, last)
+        judges = judge and _due(state.step, train.evaluate_every_steps, last and ending <= _TIME_UP)
+        if run.tracker and (saves or shows or judges):
+            settle(state, run.cfg, len(run.packed.classes))
+        if saves:
             _save(run)  # before all that takes time: a signal's sender may not wait
-        if run.tracker and _due(state.step, train.sample_every_steps, last):
+        if run.tracker and shows:
             report.sample(run)
-        if judge and _due(state.step, train.evaluate_every_steps, last and ending <= _TIME_UP):
+        if judge and judges:
             _require_finite(run)
             judge.evaluate(run)
         if logged:

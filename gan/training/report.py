@@ -44,6 +44,7 @@ def begin(run: Run, notes: list[str]) -> None:
         run.tracker.say(note)
     if state.step == 0:
         _show_start(run, run.tracker)
+        settle(state, cfg, len(run.packed.classes))
         sample(run)
 
 
@@ -93,7 +94,6 @@ def sample(run: Run) -> None:
     """Writes grids of G and of its average, from one fixed noise batch."""
     assert run.tracker
     state = run.state
-    settle(state, run.cfg, len(run.packed.classes))
     for name, generator in (("ema", state.g_ema.module), ("raw", state.g)):
         sheet = grid(_fixed_samples(run, generator))
         path = run.samples / f"{name}_{state.step:08}.png"

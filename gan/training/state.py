@@ -1,11 +1,12 @@
 """Owns all that a run computes with: networks, average, optimizers, counts; and its file form."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from gan.config import Config, identity
 from gan.latents import draw_labels, draw_latents
@@ -16,7 +17,6 @@ from gan.training.distributed import Ranks
 from gan.training.precision import Precision, autocast
 
 _NORM_BATCHES, _NORM_BATCH = 16, 64  # images that statistics are estimated from
-_MOMENTUM = 0.1  # PyTorch's
 
 
 @dataclass
@@ -70,37 +70,45 @@ def make_state(
     return state
 
 
-@torch.no_grad()
 def settle(state: TrainState, cfg: Config, num_classes: int) -> None:
     """Gives the average of G, before it is shown, judged or saved, BatchNorm statistics of its own.
 
     Until then it carries G's, whose weights are others; estimated from fixed latents, the new ones
     are a function of the average alone. The next step's are G's again.
     """
-    if not cfg.train.ema_halflife_images:
-        return  # the average is G itself
-    average, model, seed = state.g_ema.module, cfg.model, cfg.train.seed
-    norms = [module for module in average.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # all batches count alike
-    average.train()
+    if cfg.train.ema_halflife_images:  # else the average is G itself
+        with autocast(state.precision, state.device):
+            update_bn(_norm_batches(state, cfg, num_classes), _OneInput(state.g_ema.module))
+
+
+def _norm_batches(state: TrainState, cfg: Config, num_classes: int) -> Iterator[dict[str, Any]]:
+    model, seed = cfg.model, cfg.train.seed
+    classes = num_classes if model.conditional else 0
     for batch in range(_NORM_BATCHES):
         z = draw_latents(_NORM_BATCH, model.z_dim, model.z_dist, seed=seed, step=batch,
                          purpose="norm")  # fmt: skip
-        classes = num_classes if model.conditional else 0
         labels = draw_labels(_NORM_BATCH, classes, seed=seed, step=batch, purpose="norm_labels")
-        with autocast(state.precision, state.device):
-            average(z.to(state.device), None if labels is None else labels.to(state.device))
-    average.eval()
-    for norm in norms:
-        norm.momentum = _MOMENTUM
+        yield {
+            "z": z.to(state.device),
+            "labels": None if labels is None else labels.to(state.device),
+        }
+
+
+class _OneInput(nn.Module):
+    """A generator whose inputs come as one, the way update_bn hands them over."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+        self.training = generator.training  # the mode that update_bn puts back
+
+    def forward(self, inputs: dict[str, Any]) -> Tensor:
+        return self.generator(**inputs)
 
 
 def to_payload(state: TrainState, cfg: Config, classes: tuple[str, ...], data: str) -> dict:
     """Returns what a checkpoint holds: a function of the config's identity, the step and the
     machine's arithmetic, not of the clock."""
-    settle(state, cfg, len(classes))
     return {
         "format": FORMAT,
         "config": identity(cfg),
