@@ -97,6 +97,7 @@ def train(
 
         click.echo(estimate(cfg, device))
         return
+    from gan.training.distributed import under_torchrun
     from gan.training.loop import Collapsed, NonFinite, Stopped
     from gan.training.loop import train as run
 
@@ -104,7 +105,8 @@ def train(
         run(cfg, run_dir, device, name=config.stem, progress=_progress_bar("packing"))
     except Stopped as stopped:
         sets = [word for override in overrides for word in ("--set", override)]
-        again = ["gan", "train", config, *sets, "--run-dir", stopped.run_dir, "--device", device]
+        gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
+        again = [*gan, "train", config, *sets, "--run-dir", stopped.run_dir, "--device", device]
         click.echo(f"stopped and saved; to go on: {shlex.join(map(str, again))}", err=True)
         sys.exit(128 + stopped.signum)
     except (NonFinite, Collapsed) as error:

@@ -21,6 +21,13 @@ def torchrun(*words: object, ranks: int = 2) -> subprocess.Popen:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
+def _ranks(process: subprocess.Popen) -> list[int]:
+    """Returns the process ids of torchrun's two ranks."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    return list(map(int, children))
+
+
 _GRADIENTS = """
 import sys
 import time
@@ -116,17 +123,15 @@ def test_a_killed_rank_is_started_again_and_the_run_goes_on(config: Path, tmp_pa
     while not (run_dir / "checkpoints/step_00000004.pt").exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 2
-    os.kill(int(children[-1]), signal.SIGKILL)
+    os.kill(_ranks(process)[-1], signal.SIGKILL)
     stderr = process.communicate(timeout=280)[1]
     assert process.returncode == 0, stderr
     assert "going on from step_" in stderr
     assert load_checkpoint(run_dir / "checkpoints/step_00000200.pt")["step"] == 200
 
 
-def test_a_signal_to_one_rank_saves_and_ends_both(config: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
+def _endless(run_dir: Path, config: Path) -> subprocess.Popen:
+    """Starts two ranks that only save when they are stopped; returns after their first log."""
     process = torchrun("-m", "gan", "train", config, "--run-dir", run_dir,
                        "--set", "train.num_steps=1000000",
                        "--set", "train.checkpoint_every_steps=1000000")  # fmt: skip
@@ -134,9 +139,23 @@ def test_a_signal_to_one_rank_saves_and_ends_both(config: Path, tmp_path: Path) 
     while not (metrics.exists() and metrics.stat().st_size):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGTERM)
+    return process
+
+
+def test_a_signal_to_one_rank_saves_and_ends_both(config: Path, tmp_path: Path) -> None:
+    process = _endless(tmp_path / "run", config)
+    os.kill(_ranks(process)[-1], signal.SIGTERM)
     stderr = process.communicate(timeout=120)[1]
-    assert "stopped and saved; to go on: gan train" in stderr
-    (saved,) = run_dir.glob("checkpoints/step_*.pt")
+    assert "stopped and saved; to go on: torchrun ... -m gan train" in stderr
+    (saved,) = tmp_path.glob("run/checkpoints/step_*.pt")
     assert load_checkpoint(saved)["step"] % 5 == 0  # where the ranks ask each other
+
+
+def test_a_signal_that_comes_twice_to_each_rank_saves(config: Path, tmp_path: Path) -> None:
+    """From Slurm, which signals every process of a cancelled job, and from torchrun."""
+    process = _endless(tmp_path / "run", config)
+    for pid in (*_ranks(process), process.pid):
+        os.kill(pid, signal.SIGTERM)
+    stderr = process.communicate(timeout=120)[1]
+    assert stderr.count("stopped and saved") == 2, stderr
+    assert len(list(tmp_path.glob("run/checkpoints/step_*.pt"))) == 1

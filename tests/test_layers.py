@@ -8,8 +8,8 @@ import pytest
 ROWS = [
     "strict_yaml nn.sizes nn.transposed_conv nn.losses nn.augment latents tracking "
     "data.decode data.idx metrics.distances metrics.pyramid metrics.inception "
-    "training.checkpoint training.collapse training.distributed training.signals",
-    "config nn.equal_computations data.source metrics.features",
+    "training.checkpoint training.collapse training.distributed",
+    "config nn.equal_computations data.source metrics.features training.signals",
     "nn.generator data.sources data.workers training.precision training.run_dir",
     "nn.discriminator data.pack sampling",
     "data.batches metrics.reference training.sizes training.state",

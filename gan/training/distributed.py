@@ -34,10 +34,15 @@ class Ranks:
         return self.rank == 0
 
 
+def under_torchrun() -> bool:
+    """Says whether torchrun started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Ranks]:
     """Joins the processes that torchrun started, for as long as the block runs."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not under_torchrun():
         yield Ranks()
         return
     if device.type == "cuda":

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from gan.training.distributed import under_torchrun
+
 
 class StopRequest:
     """Holds the signal that asked for the end; 0 while none did."""
@@ -14,8 +16,12 @@ class StopRequest:
     signum = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Takes note; the second signal ends the process at once."""
-        if self.signum:
+        """Takes note; the second signal ends the process at once.
+
+        But not under torchrun, which passes on what Slurm has already sent to every process, and
+        ends by itself those that take too long.
+        """
+        if self.signum and not under_torchrun():
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.signum = signum
