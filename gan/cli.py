@@ -194,6 +194,9 @@ def evaluate(
     trained = load_trained(run_or_checkpoint, on, data_root=data_root)
     record = judge(trained, features=features, num=num, seed=seed, device=on)
     click.echo(json.dumps(record, indent=2))
+    if trained.data != record["data"]["checksum"]:
+        click.echo("note: these are not the images it was trained on (their checksum is another)",
+                   err=True)  # fmt: skip
 
 
 @main.command()

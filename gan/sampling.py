@@ -44,6 +44,7 @@ class Trained:
     sha256: str  # of the file, its first 16 hex digits
     step: int
     images_seen: int
+    data: str  # checksum of the images it was trained on
 
     @property
     def num_classes(self) -> int:
@@ -102,8 +103,8 @@ def load_trained(
     precision = choose_precision(cfg.hardware, device)
     _fold_norms(generator, precision)
     generator.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
-    seen = payload["images_seen"]
-    return Trained(generator, precision, cfg, classes, path, sha256, payload["step"], seen)
+    counts = payload["step"], payload["images_seen"]
+    return Trained(generator, precision, cfg, classes, path, sha256, *counts, payload["data"])
 
 
 def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -> Generator:

@@ -1,15 +1,20 @@
 """The command line as a user meets it."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from gan.cli import main
+from tests.conftest import TINY
 
 SMOKE = Path("configs/smoke.yaml").resolve()
 
@@ -54,6 +59,26 @@ def test_a_verb_imports_nothing_it_does_not_need(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=env
     )
     assert done.returncode == 0 and done.stderr.splitlines()[-1] == "[]", done.stderr
+
+
+def test_evaluation_on_other_images_is_noted(tmp_path: Path) -> None:
+    """The run below saw noise of one draw, then lies beside noise of another."""
+    config, root = tmp_path / "c.yaml", tmp_path / "images"
+    config.write_text(yaml.safe_dump({**TINY, "data": {"source": "folder", "image_size": 16}}))
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        (root / str(seed)).mkdir(parents=True)
+        for i in range(24):
+            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / str(seed) / f"{i}.png")
+    run = tmp_path / "run"
+    gan("train", config, "--set", f"data.root={root / '0'}", "--run-dir", run)
+    same, other = (
+        gan("evaluate", run, "--num", 10, "--data-root", root / str(seed)) for seed in (0, 1)
+    )
+    assert same.exit_code == other.exit_code == 0
+    assert "not the images it was trained on" in other.stderr
+    assert "note" not in same.stderr and json.loads(other.stdout)["data"]["checksum"]
 
 
 @pytest.mark.parametrize("verb", ["train", "sample", "walk", "evaluate", "data", "config"])

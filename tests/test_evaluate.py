@@ -73,7 +73,8 @@ def trained(tmp_path: Path, root: str) -> Trained:
     generator = Generator(cfg.model, cfg.data.image_shape, 0).eval()
     precision = choose_precision(cfg.hardware, CPU)
     classes = tuple("0123456789")
-    return Trained(generator, precision, cfg, classes, path, "0123456789abcdef", 7, 448)
+    origin = ("0123456789abcdef", 7, 448, "fedcba9876543210")
+    return Trained(generator, precision, cfg, classes, path, *origin)
 
 
 def noisy(images: np.ndarray, amount: float) -> np.ndarray:
@@ -155,6 +156,7 @@ def test_record_says_all_that_the_values_depend_on(trained: Trained) -> None:
         "sha256": "0123456789abcdef",
         "step": 7,
         "images_seen": 448,
+        "data_checksum": "fedcba9876543210",
     }
 
 

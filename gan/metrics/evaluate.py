@@ -151,6 +151,7 @@ def evaluate(
             "sha256": trained.sha256,
             "step": trained.step,
             "images_seen": trained.images_seen,
+            "data_checksum": trained.data,
         },
     }
 
