@@ -106,7 +106,7 @@ class ModelConfig(_Section):
         64, description="channels of the discriminator's first layer", ge=1, le=1024
     )
     conditional: bool = Field(False, description="tell both networks the class of each image")
-    kernel: Literal[4, 5] = Field(4, description="kernel of the strided layers; the paper's is 5")
+    kernel: Literal[4, 5] = Field(4, description="kernel of the strided layers; the authors' code has 5")
     upsample: Literal["transposed", "resize", "subpixel", "reference"] = Field(
         "transposed",
         description="how G doubles the size; reference: this project's own transposed convolution",

@@ -149,6 +149,7 @@ def run(name: str, seed: int, runs: Path) -> dict[str, Any]:
     record = {
         "seed": seed,
         "command": command,
+        "commit": json.loads((run_dir / "meta.json").read_text())["commit"],
         "judged by": f"gan evaluate RUN --num {row.num}",
         "images_seen": rows[-1]["images_seen"],
         "images_per_s": statistics.median(row["throughput/images_per_s"] for row in rows),
@@ -223,10 +224,16 @@ def page() -> str:
         curves(records, PAGE.parent / figure)
         lines += ["", f"### {group}", "", *table(records), "",
                   f"![Fréchet distance against images seen]({figure})", ""]  # fmt: skip
-        for where in dict.fromkeys(r["machine"] for r in records.values()):
-            names = [name for name, r in records.items() if r["machine"] == where]
+        for where in dict.fromkeys(map(_origin, records.values())):
+            names = [name for name, r in records.items() if _origin(r) == where]
             lines.append(f"- {where}: {'; '.join(names)}")
     return "\n".join([*lines, ""])
+
+
+def _origin(record: dict[str, Any]) -> str:
+    """Says where, when, and from which source; + is source with changes."""
+    commits = dict.fromkeys(re.sub(r"^(.{7})[^+]*", r"\1", s["commit"]) for s in record["seeds"])
+    return f"{record['machine']}, commit {', '.join(commits)}"
 
 
 @click.command()

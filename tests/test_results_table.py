@@ -22,6 +22,7 @@ def seed(number: int, distance: float) -> dict:
               "confident_share": 0.9}  # fmt: skip
     return {
         "seed": number, "command": "gan train configs/quickstart.yaml", "images_seen": 1000,
+        "commit": "0123456789abcdef+",
         "images_per_s": 10.0 + number, "values": values, "floor": values,
         "curve": [[500, 2 * distance], [1000, distance]],
     }  # fmt: skip
@@ -37,7 +38,7 @@ def test_the_page_is_made_from_the_records_between_its_marks(script: ModuleType)
         assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
         row = "| quickstart | 2 | 1,000 | 10 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 | 1 ± 0 |"
         assert row in text and "| floor |  |  |  | 1 | 0.5 | 0.01 | 0.9 |  |" in text
-        assert "### Quickstart\n" in text and "- here: quickstart" in text
+        assert "### Quickstart\n" in text and "- here, commit 0123456+: quickstart" in text
     assert (script.PAGE.parent / "figures" / "results_quickstart.png").stat().st_size > 1000
 
 

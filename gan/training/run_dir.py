@@ -80,8 +80,8 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Returns the commit of this source, with + when files differ from it."""
-    here = Path(__file__).resolve().parent
+    """Returns the commit of this source, with + when files of the package differ from it."""
+    here = Path(__file__).resolve().parents[1]
 
     def git(*words: str) -> str | None:
         try:
@@ -95,4 +95,4 @@ def _commit() -> str | None:
     commit = git("rev-parse", "HEAD")
     if not commit or git("ls-files", "--error-unmatch", __file__) is None:
         return None  # installed elsewhere: the repository around it is not ours
-    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no", ".") else "")
