@@ -207,12 +207,18 @@ def data(config: Path, overrides: tuple[str, ...]) -> None:
     """Find, check, download where allowed, and pack the images of a config."""
     from gan.config import load_config
     from gan.data.pack import pack, summary
-    from gan.data.sources import open_source
+    from gan.data.sources import NothingHeldOut, Split, open_source
 
     cfg = load_config(config, overrides)
-    source = open_source(cfg.data, download=True)
-    packed = pack(source, cfg.data, _progress_bar("packing"))
-    click.echo(summary(source, packed))
+    splits: tuple[tuple[Split, str], ...] = (("train", "to train on"), ("test", "held out"))
+    for split, title in splits:
+        try:
+            source = open_source(cfg.data, split, download=True)
+        except NothingHeldOut as reason:
+            click.echo(f"held out: nothing; {reason}")
+            continue
+        packed = pack(source, cfg.data, _progress_bar("packing"))
+        click.echo(f"{title}\n{summary(source, packed)}")
 
 
 @main.command()

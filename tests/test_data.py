@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ from PIL import Image
 
 from gan.config import DataConfig
 from gan.data.batches import batch_indices, batches, resident, streamed
+from gan.data.decode import BadImage
 from gan.data.idx import read_idx
 from gan.data.pack import PackedImages, pack, peek
-from gan.data.sources import MissingData, open_source
+from gan.data.sources import MissingData, NothingHeldOut, open_source
 
 
 def folder_config(root: Path, **changes: object) -> DataConfig:
@@ -75,10 +77,32 @@ def test_names_that_lead_out_of_a_zip_lead_nowhere(images: Path, tmp_path: Path)
     assert set(tmp_path.rglob("*.png")) == before
 
 
-def test_a_zip_of_too_many_files_is_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gan.data.source.MAX_ZIP_MEMBERS", 5)
-    with pytest.raises(ValueError, match=r"images\.zip: 7 files; at most 5 are read"):
-        open_source(folder_config(zip_of(images, images.parent / "images.zip")))
+def test_hidden_folders_and_packs_are_no_classes(images: Path) -> None:
+    for aside in (".Trash-1000/files/a.png", "packed/b.png", "__MACOSX/cat/._0.png", "cat/._1.png"):
+        (images / aside).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(images / "dog" / "5.png", images / aside)
+    for place in (images, zip_of(images, images.parent / "images.zip")):
+        source = open_source(folder_config(place))
+        assert (len(source), source.classes) == (6, ("cat", "dog"))
+
+
+def test_a_damaged_zip_member_is_a_bad_image_whatever_its_decompressor_raises(
+    images: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.zip"
+    pixels = np.random.default_rng(0).integers(0, 4, (64, 64), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.bmp")
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as made:
+        made.write(tmp_path / "a.bmp", "a.bmp")
+    kinds = set()
+    for place in range(45, whole.stat().st_size - 120, 7):
+        data = bytearray(whole.read_bytes())
+        data[place] ^= 0xFF
+        (tmp_path / f"{place}.zip").write_bytes(data)
+        with pytest.raises(BadImage) as bad:
+            open_source(folder_config(tmp_path / f"{place}.zip")).read(0)
+        kinds.add(str(bad.value).partition(":")[2][:9])
+    assert len(kinds) > 1  # zlib's own errors beside a wrong sum
 
 
 def test_a_flat_folder_has_no_classes(images: Path) -> None:
@@ -299,6 +323,36 @@ def test_real_sources(real_data: Path, name: str, count: int, held_out: int, cla
         assert len(source) == expected == len(source.labels)
         assert len(source.classes) == classes == source.labels.max() + 1
         assert peek(source, cfg, 2).shape == (2, 3, 32, 32)
+
+
+def test_both_splits_of_cifar10s_batches_have_packs_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches(root: str, train: bool) -> SimpleNamespace:
+        data = np.full((20, 32, 32, 3), 100 if train else 200, dtype=np.uint8)
+        return SimpleNamespace(data=data, targets=[0, 1] * 10, classes=["plane", "car"])
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", batches)
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    cfg = DataConfig(source="cifar10", root=str(tmp_path), image_size=32, channels=3)
+    train, test = (pack(open_source(cfg, split), cfg) for split in ("train", "test"))
+    assert train.images[0].max() == 100 and test.images[0].max() == 200
+    (tmp_path / "cifar10_images" / "train").mkdir(parents=True)
+    with pytest.raises(NothingHeldOut, match=r"cifar10 without .*cifar10_images/test"):
+        open_source(cfg, "test")
+
+
+def test_another_partition_of_celeba_makes_another_pack(images: Path) -> None:
+    root = images.parent
+    (root / "celeba").mkdir()
+    images.rename(root / "celeba" / "img_align_celeba")
+    cfg = DataConfig(source="celeba", root=str(root), image_size=16, channels=3)
+    partition = root / "celeba" / "list_eval_partition.txt"
+    sizes = []
+    for held_out in (["5.png"], ["4.png"]):
+        partition.write_text("".join(f"{name} 2\n" for name in held_out))
+        sizes.append(pack(open_source(cfg), cfg))
+    assert len(sizes[0]) == len(sizes[1]) == 5 and sizes[0].checksum != sizes[1].checksum
 
 
 def test_celeba_holds_out_its_test_partition(real_data: Path) -> None:

@@ -43,7 +43,9 @@ def read_zip_member(archive: str, names: Sequence[str], index: int) -> Image.Ima
         raise BadImage(f"claims {member.file_size:,} bytes in {member.compress_size:,} packed ones")
     try:
         return decode(zipped.read(member))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except BadImage:
+        raise
+    except Exception as error:  # decompressors raise kinds of their own
         raise BadImage(f"damaged in the zip: {error}") from None
 
 

@@ -118,10 +118,10 @@ def _finish(
         "place": source.place,
         "left_out": {str(source.names[index]): reason for index, reason in bad.items()},
     }
+    (part / "pack.json").write_text(json.dumps(meta, indent=1))
     for path in part.iterdir():
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    (part / "pack.json").write_text(json.dumps(meta, indent=1))
 
 
 def _open(folder: Path) -> PackedImages:

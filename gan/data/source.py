@@ -5,15 +5,13 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from gan.data.decode import SUFFIXES, read_file, read_zip_member
-
-MAX_ZIP_MEMBERS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def from_folder(folder: Path) -> Source:
     names, others, digest = [], 0, hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if not path.is_file() or inside.parts[0] == "packed" or inside.name.startswith("."):
+        if not path.is_file() or _is_aside(inside):
             continue
         if path.suffix.lower() not in SUFFIXES:
             others += 1
@@ -72,20 +70,24 @@ def from_zip(archive: Path) -> Source:
     """Makes a source of all image files in a zip, as `from_folder` does."""
     try:
         with zipfile.ZipFile(archive) as zipped:
-            members = [m.filename for m in zipped.infolist() if not m.is_dir()]
+            members = [
+                m.filename
+                for m in zipped.infolist()
+                if not m.is_dir() and not _is_aside(PurePosixPath(m.filename))
+            ]
     except (zipfile.BadZipFile, OSError) as error:
         raise ValueError(f"{archive}: not a readable zip of images ({error})") from None
-    if len(members) > MAX_ZIP_MEMBERS:
-        raise ValueError(f"{archive}: {len(members):,} files; at most {MAX_ZIP_MEMBERS:,} are read")
-    names = sorted(
-        name
-        for name in members
-        if PurePosixPath(name).suffix.lower() in SUFFIXES and not name.startswith("__MACOSX")
-    )
+    names = sorted(name for name in members if PurePosixPath(name).suffix.lower() in SUFFIXES)
     stat = archive.stat()
     digest = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns}".encode())
     others = len(members) - len(names)
     return _from_names(str(archive), names, others, partial(read_zip_member, str(archive)), digest)
+
+
+def _is_aside(path: PurePath) -> bool:
+    """Tells our packs, hidden files and folders, and what a Mac adds to a zip."""
+    hidden = any(part.startswith(".") and part != ".." for part in path.parts)
+    return hidden or path.parts[0] in ("packed", "__MACOSX")
 
 
 def _from_names(

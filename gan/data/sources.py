@@ -3,6 +3,7 @@
 Nothing here decodes more than it is asked for. `open_source` is the one door; SOURCES lists them.
 """
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -115,8 +116,11 @@ def _stack(read: Callable[[int], Image.Image], picks: np.ndarray, index: int) ->
 
 
 def _cifar10(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    if (root / "cifar10_images" / split).is_dir():
-        return from_folder(root / "cifar10_images" / split)
+    images = root / "cifar10_images" / split
+    if images.is_dir():
+        return from_folder(images)
+    if images.parent.is_dir():
+        _only_train(split, f"cifar10 without {images}")
     if not (root / "cifar-10-batches-py").is_dir():
         if not download:
             raise MissingData(
@@ -135,7 +139,7 @@ def _cifar10(root: Path, split: Split, cfg: DataConfig, download: bool) -> Sourc
         ) from None
     classes = tuple(batches.classes)
     labels = np.array(batches.targets, dtype=np.int64)
-    return from_arrays(str(root), batches.data, labels, classes, "cifar-10-batches-py")
+    return from_arrays(str(root), batches.data, labels, classes, f"cifar-10-batches-py {split}")
 
 
 def _celeba(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
@@ -159,7 +163,8 @@ def _celeba_split(source: Source, partition: Path, split: Split) -> Source:
         _only_train(split, f"celeba without {partition}")
         source.notes.append(f"no {partition.name}: nothing is held out")
         return source
-    lines = (line.split() for line in partition.read_text().splitlines())
+    text = partition.read_text()
+    lines = (line.split() for line in text.splitlines())
     held_out = {fields[0] for fields in lines if len(fields) == 2 and fields[1] == "2"}
     wanted = [
         name
@@ -173,9 +178,8 @@ def _celeba_split(source: Source, partition: Path, split: Split) -> Source:
     )
     # read is a partial of (function, place, names): the same with fewer names
     read = partial(source.read.func, source.read.args[0], wanted)  # type: ignore[attr-defined]
-    return Source(
-        source.place, wanted, read, source.fingerprint + split, parallel=True, notes=source.notes
-    )
+    fingerprint = f"{source.fingerprint} {split} {hashlib.sha256(text.encode()).hexdigest()}"
+    return Source(source.place, wanted, read, fingerprint, parallel=True, notes=source.notes)
 
 
 def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
