@@ -5,6 +5,7 @@ A setting that does not change what a run computes (a length, a cadence, a place
 """
 
 import difflib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -106,7 +107,9 @@ class ModelConfig(_Section):
         64, description="channels of the discriminator's first layer", ge=1, le=1024
     )
     conditional: bool = Field(False, description="tell both networks the class of each image")
-    kernel: Literal[4, 5] = Field(4, description="kernel of the strided layers; the authors' code has 5")
+    kernel: Literal[4, 5] = Field(
+        4, description="kernel of the strided layers; the authors' code has 5"
+    )
     upsample: Literal["transposed", "resize", "subpixel", "reference"] = Field(
         "transposed",
         description="how G doubles the size; reference: this project's own transposed convolution",
@@ -259,7 +262,11 @@ def describe(config: Config) -> str:
         for key, field in type(section).model_fields.items():
             value = getattr(section, key)
             plain = list(value) if isinstance(value, tuple) else value
-            text = yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()
+            text = (
+                yaml.safe_dump(plain, default_flow_style=True, width=math.inf)
+                .removesuffix("...\n")
+                .strip()
+            )
             lines.append(f"  {key}: {text}  # {field.description}{_choices(field.annotation)}")
         lines.append("")
     return "\n".join(lines)

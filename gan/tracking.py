@@ -35,7 +35,7 @@ class Tracker:
             self._bar = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True)
         self._last_status = 0.0
         # points after the step we go on from belong to steps that are done again
-        purge_step = images_seen + 1 if step else None
+        purge_step = images_seen + 1 if step else 0
         self._board: Any = None
         try:
             self._board = _open_board(run_dir / "tb", purge_step)
@@ -154,7 +154,7 @@ class Tracker:
         self.say(f"TensorBoard cannot be written ({error}); the run goes on without")
 
 
-def _open_board(folder: Path, purge_step: int | None) -> Any:
+def _open_board(folder: Path, purge_step: int) -> Any:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     from torch.utils.tensorboard import SummaryWriter  # 1 s
 

@@ -408,21 +408,46 @@ def test_the_best_checkpoint_is_kept_by_its_metric(tmp_path: Path) -> None:
     values = {row["step"]: row[tag] for row in rows if tag in row}
     assert values.keys() == {1, 2, 3, 4, 5, 6}
     best = min(values, key=values.get)
-    record = json.loads((tmp_path / "run/checkpoints/best.json").read_text())
-    assert record == {
-        "step": best, "metric": "sliced_wasserstein_mean", "value": values[best],
-    }  # fmt: skip
     assert load_checkpoint(tmp_path / "run/checkpoints/best.pt")["step"] == best
 
 
 def test_a_best_by_another_metric_is_no_rival(tmp_path: Path) -> None:
-    steps = {"evaluate_every_steps": 4}
-    (tmp_path / "run/checkpoints").mkdir(parents=True)
-    other = {"step": 0, "metric": "frechet_distance", "value": 0.0}
-    (tmp_path / "run/checkpoints/best.json").write_text(json.dumps(other))
+    (tmp_path / "run").mkdir()
+    other = {"step": 0, "images_seen": 0, "metric/frechet_distance": 0.0}
+    (tmp_path / "run/evaluations.jsonl").write_text(json.dumps(other) + "\n")
+    train(tiny_config(tmp_path, train={"evaluate_every_steps": 4}), tmp_path / "run", "cpu")
+    assert load_checkpoint(tmp_path / "run/checkpoints/best.pt")["step"] == 4
+
+
+def test_a_run_that_went_back_keeps_the_best_from_before(tmp_path: Path) -> None:
+    """Its last checkpoint is lost, and with it the step of no interest after the best."""
+    steps = {"num_steps": 2, "evaluate_every_steps": 1, "checkpoint_every_steps": 1}
     train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
-    record = json.loads((tmp_path / "run/checkpoints/best.json").read_text())
-    assert (record["step"], record["metric"]) == (4, "sliced_wasserstein_mean")
+    evaluations = tmp_path / "run/evaluations.jsonl"
+    first, second = map(json.loads, evaluations.read_text().splitlines())
+    first["metric/sliced_wasserstein_mean"] = 0.0  # unbeatable
+    evaluations.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    (tmp_path / "run/checkpoints/step_00000002.pt").unlink()
+    before = (tmp_path / "run/checkpoints/best.pt").read_bytes()
+    train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
+    assert (tmp_path / "run/checkpoints/best.pt").read_bytes() == before
+    assert "step 2: sliced_wasserstein_mean" in (tmp_path / "run/log.txt").read_text()
+
+
+def test_what_fails_at_the_end_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object) -> None:
+        raise OSError(28, "full")
+
+    cfg = tiny_config(tmp_path, train={"evaluate_every_steps": 4})
+    with monkeypatch.context() as patch:
+        patch.setattr("gan.training.judge.Judge.evaluate", fails)
+        with pytest.raises(OSError, match="full"):
+            train(cfg, tmp_path / "run", "cpu")
+    train(cfg, tmp_path / "run", "cpu")
+    assert (tmp_path / "run/checkpoints/best.pt").exists()
+    assert (tmp_path / "run/samples/learning.gif").exists()
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
@@ -453,13 +478,17 @@ def test_metrics_hold_the_tags_that_scripts_rely_on(tiny_run: Path) -> None:
     assert all(tags <= row.keys() for row in rows)
 
 
-def test_tensorboard_holds_each_point_once_after_a_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [(6,), (4, 6)])
+def test_tensorboard_holds_each_point_once_after_a_kill(
+    tmp_path: Path, lost: tuple[int, ...]
+) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run_dir = tmp_path / "run"
     cfg = tiny_config(tmp_path, train={"checkpoint_every_steps": 4, "num_steps": 6})
     train(cfg, run_dir, "cpu")
-    (run_dir / "checkpoints" / "step_00000006.pt").unlink()  # as if killed before its last save
+    for step in lost:  # as if killed before its last save, or before its first
+        (run_dir / "checkpoints" / f"step_{step:08}.pt").unlink()
     train(cfg, run_dir, "cpu")
     board = EventAccumulator(str(run_dir / "tb"), size_guidance={"images": 0, "scalars": 0})
     board.Reload()

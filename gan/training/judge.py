@@ -29,7 +29,6 @@ class Judge:
         )
         # by this value the best checkpoint is chosen; less is better
         self.metric = "frechet_distance" if network else "sliced_wasserstein_mean"
-        self.record = run.checkpoints / "best.json"
 
     def evaluate(self, run: Run) -> None:
         """Measures, writes the curves, and saves best.pt when it is the best so far."""
@@ -39,9 +38,9 @@ class Judge:
         images = generate(state.g_ema.module, z, labels, state.precision)
         values = score(images, self.reference)
         tags = {f"metric/{name}": value for name, value in values.items()}
+        value, best = values[self.metric], self._best(run)
         run.tracker.evaluation(state.step, state.images_seen, tags)
         run.latest |= tags
-        value, best = values[self.metric], self._best(state.step)
         better = best is None or value < best
         run.tracker.say(
             f"step {state.step:,}: {self.metric} {value:.4g}"
@@ -50,15 +49,10 @@ class Judge:
         if better:
             payload = to_payload(state, run.cfg, run.packed.classes, run.packed.checksum)
             save_checkpoint(run.checkpoints / "best.pt", payload)
-            record = {"step": state.step, "metric": self.metric, "value": value}
-            self.record.write_text(json.dumps(record) + "\n")
 
-    def _best(self, step: int) -> float | None:
-        """Returns the best value before a step, by the same metric; a run that went back forgets
-        what came after."""
-        try:
-            record = json.loads(self.record.read_text())
-        except (OSError, ValueError):
-            return None
-        comparable = record["step"] < step and record["metric"] == self.metric
-        return record["value"] if comparable else None
+    def _best(self, run: Run) -> float | None:
+        """Returns the best value before this step, by the same metric; what came after the step
+        that a run went back to is no longer in the file."""
+        rows = map(json.loads, (run.run_dir / "evaluations.jsonl").read_text().splitlines())
+        tag, step = f"metric/{self.metric}", run.state.step
+        return min((row[tag] for row in rows if tag in row and row["step"] < step), default=None)

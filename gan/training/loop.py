@@ -127,21 +127,24 @@ def _loop(run: Run, stop: StopRequest) -> None:
         window.add(values)
         ending = _ending(run, stop)
         last = bool(ending) or state.step == train.num_steps
+        completes = last and ending <= _TIME_UP
         logged = _due(state.step, train.log_every_steps, last)
         if logged:
             _log(run, window, values)
         saves = _due(state.step, train.checkpoint_every_steps, last)
         shows = _due(state.step, train.sample_every_steps, last)
-        judges = judge and _due(state.step, train.evaluate_every_steps, last and ending <= _TIME_UP)
+        judges = judge and _due(state.step, train.evaluate_every_steps, completes)
         if run.tracker and (saves or shows or judges):
             settle(state, run.cfg, len(run.packed.classes))
-        if saves:
+        if saves and not completes:
             _save(run)  # before all that takes time: a signal's sender may not wait
         if run.tracker and shows:
             report.sample(run)
         if judge and judges:
             _require_finite(run)
             judge.evaluate(run)
+        if completes:
+            _save(run)  # last: if anything before it fails, the same command makes up for it
         if logged:
             window = Window()  # made last, so that its clock runs for steps alone
     if run.tracker and values:
