@@ -179,6 +179,11 @@ def test_peek_reads_a_few_images_and_writes_nothing(images: Path) -> None:
     few = peek(open_source(cfg), cfg, 3)
     assert few.shape == (3, 3, 16, 16)
     assert not (images / "packed").exists()
+    for image in images.rglob("*.png"):
+        image.write_text("damaged")
+    none = folder_config(images, on_bad_image="skip")
+    with pytest.raises(ValueError, match="6 of 6 images"):
+        peek(open_source(none), none, 16)
 
 
 _PACK = """

@@ -60,7 +60,7 @@ def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
     """Decodes the first images straight from the source: uint8 (n, C, H, W); writes nothing."""
     indices = range(min(count, len(source)))
     images, bad = decode_chunk(source.read, indices, cfg.image_shape, cfg.fit)
-    if bad and cfg.on_bad_image == "error":
+    if bad and (cfg.on_bad_image == "error" or not len(images)):
         raise ValueError(_list_bad(source, bad))
     return images
 

@@ -6,13 +6,12 @@ from gan.config import identity, parse_config
 from gan.training.checkpoint import (
     BadCheckpoint,
     Checkpoint,
-    check_weights,
     load_checkpoint,
     newest_good,
 )
 from gan.training.distributed import from_first
 from gan.training.run import Run
-from gan.training.state import environment, networks, restore
+from gan.training.state import environment, load_networks, restore
 
 
 def go_on(run: Run) -> list[str]:
@@ -70,10 +69,8 @@ def initialise(run: Run) -> list[str]:
         return []
     path = Path(run.cfg.train.init_from).expanduser()
     payload = load_checkpoint(path)
-    for name, module in networks(run.state).items():
-        try:
-            check_weights(module, payload[name], name)
-        except BadCheckpoint as error:
-            raise ValueError(f"train.init_from: {path}: {error}") from None
-        module.load_state_dict(payload[name])
+    try:
+        load_networks(run.state, payload)
+    except BadCheckpoint as error:
+        raise ValueError(f"train.init_from: {path}: {error}") from None
     return [f"networks from {path}, step {payload['step']:,}"]

@@ -138,9 +138,7 @@ def environment(state: TrainState) -> dict[str, Any]:
 
 def restore(state: TrainState, payload: dict[str, Any]) -> None:
     """Puts a checkpoint's values into a state; ValueError names what does not match."""
-    for name, module in networks(state).items():
-        check_weights(module, payload[name], name)
-        module.load_state_dict(payload[name])
+    load_networks(state, payload)
     with torch.no_grad():
         state.g_ema.n_averaged.fill_(payload["g_ema_updates"])
     for name in ("g_optim", "d_optim"):
@@ -149,6 +147,13 @@ def restore(state: TrainState, payload: dict[str, Any]) -> None:
             raise BadCheckpoint(f"{name}: moments of Adam are missing")
     state.step = payload["step"]
     state.images_seen = payload["images_seen"]
+
+
+def load_networks(state: TrainState, payload: dict[str, Any]) -> None:
+    """Takes a checkpoint's networks alone; BadCheckpoint names what does not match."""
+    for name, module in networks(state).items():
+        check_weights(module, payload[name], name)
+        module.load_state_dict(payload[name])
 
 
 def networks(state: TrainState) -> dict[str, nn.Module]:
