@@ -55,12 +55,20 @@ def batches(
         indices = batch_indices(len(packed), batch_size, seed=seed, step=step)[mine]
         images = pick(indices)
         if flip:
-            heads = np.flatnonzero(rng(seed, step, "flip").random(batch_size)[mine] < 0.5)
-            mirrored = torch.from_numpy(heads).to(device)
-            images[mirrored] = images[mirrored].flip(-1)
+            _mirror(images, np.flatnonzero(rng(seed, step, "flip").random(batch_size)[mine] < 0.5))
         labels = None if packed.labels is None else torch.from_numpy(packed.labels[indices])
         yield images, labels
         step += 1
+
+
+def _mirror(images: Tensor, which: np.ndarray) -> None:
+    """Flips some images from left to right, in place."""
+    places = torch.from_numpy(which).to(images.device)
+    mirrored = images.index_select(0, places).flip(-1)
+    if images.device.type == "cpu":
+        images.numpy()[which] = mirrored.numpy()  # the same memory, in a seventh of torch's time
+    else:
+        images.index_copy_(0, places, mirrored)
 
 
 def _fits(packed: PackedImages, device: torch.device) -> bool:
