@@ -175,7 +175,7 @@ def table(records: dict[str, dict[str, Any]]) -> list[str]:
         cells += [spread([s["values"][key] for s in seeds]) for key in columns]
         cells += [spread([end_over_best(s["curve"]) for s in seeds])]
         lines.append("| " + " | ".join(cells) + " |")
-    floor = [f"{first['floor'][key]:.3g}" for key in columns]
+    floor = [_number(first["floor"][key]) for key in columns]
     lines.append("| " + " | ".join(["floor", *[""] * 3, *floor, ""]) + " |")
     return lines
 
@@ -183,7 +183,11 @@ def table(records: dict[str, dict[str, Any]]) -> list[str]:
 def spread(values: list[float]) -> str:
     """Returns mean and standard deviation."""
     deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3g}{deviation}"
+    return f"{_number(statistics.mean(values))}{deviation}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"  # 1000 modes, not 1e+03
 
 
 def end_over_best(curve: list[tuple[int, float]]) -> float:
