@@ -203,6 +203,8 @@ def curves(records: dict[str, dict[str, Any]], path: Path) -> None:
     for number, (name, record) in enumerate(records.items()):
         runs = [dict(map(tuple, s["curve"])) for s in record["seeds"]]
         seen = sorted(set.intersection(*(set(r) for r in runs)))
+        if len(seen) < 2:
+            continue  # judged at its end alone
         values = [[r[x] for r in runs] for x in seen]
         (line,) = axis.plot(seen, [statistics.mean(v) for v in values], label=name, linewidth=1.2,
                             linestyle="-" if number < 10 else "--")  # ten colours  # fmt: skip
