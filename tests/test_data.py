@@ -353,11 +353,11 @@ def test_another_partition_of_celeba_makes_another_pack(images: Path) -> None:
     images.rename(root / "celeba" / "img_align_celeba")
     cfg = DataConfig(source="celeba", root=str(root), image_size=16, channels=3)
     partition = root / "celeba" / "list_eval_partition.txt"
-    sizes = []
+    packs = []
     for held_out in (["5.png"], ["4.png"]):
         partition.write_text("".join(f"{name} 2\n" for name in held_out))
-        sizes.append(pack(open_source(cfg), cfg))
-    assert len(sizes[0]) == len(sizes[1]) == 5 and sizes[0].checksum != sizes[1].checksum
+        packs.append(pack(open_source(cfg), cfg))
+    assert len(packs[0]) == len(packs[1]) == 5 and packs[0].checksum != packs[1].checksum
 
 
 def test_celeba_holds_out_its_test_partition(real_data: Path) -> None:

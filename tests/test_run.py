@@ -420,7 +420,7 @@ def test_a_best_by_another_metric_is_no_rival(tmp_path: Path) -> None:
 
 
 def test_a_run_that_went_back_keeps_the_best_from_before(tmp_path: Path) -> None:
-    """Its last checkpoint is lost, and with it the step of no interest after the best."""
+    """Its last checkpoint is lost; the step that is done again is worse than the best."""
     steps = {"num_steps": 2, "evaluate_every_steps": 1, "checkpoint_every_steps": 1}
     train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
     evaluations = tmp_path / "run/evaluations.jsonl"

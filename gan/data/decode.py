@@ -42,11 +42,10 @@ def read_zip_member(archive: str, names: Sequence[str], index: int) -> Image.Ima
     if member.file_size > min(MAX_FILE_BYTES, MAX_ZIP_RATIO * max(member.compress_size, 1)):
         raise BadImage(f"claims {member.file_size:,} bytes in {member.compress_size:,} packed ones")
     try:
-        return decode(zipped.read(member))
-    except BadImage:
-        raise
+        data = zipped.read(member)
     except Exception as error:  # decompressors raise kinds of their own
         raise BadImage(f"damaged in the zip: {error}") from None
+    return decode(data)
 
 
 def decode(data: bytes) -> Image.Image:

@@ -60,8 +60,7 @@ def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
     """Decodes the first images straight from the source: uint8 (n, C, H, W); writes nothing."""
     indices = range(min(count, len(source)))
     images, bad = decode_chunk(source.read, indices, cfg.image_shape, cfg.fit)
-    if bad and (cfg.on_bad_image == "error" or not len(images)):
-        raise ValueError(_list_bad(source, bad))
+    _refuse_bad(source, cfg, bad, len(images))
     return images
 
 
@@ -93,8 +92,7 @@ def _write(source: Source, cfg: DataConfig, folder: Path, progress: Progress) ->
             good += [index for index in indices if index not in failures]
             bad.update(failures)
             progress(len(good) + len(bad), len(source))
-        if bad and (cfg.on_bad_image == "error" or not good):
-            raise ValueError(_list_bad(source, bad))
+        _refuse_bad(source, cfg, bad, len(good))
         images.flush()
         _finish(source, part, images, np.array(good), bad)
         part.rename(folder)
@@ -140,11 +138,13 @@ def _open(folder: Path) -> PackedImages:
     )
 
 
-def _list_bad(source: Source, bad: dict[int, str]) -> str:
+def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[int, str], num_good: int) -> None:
+    if not bad or (cfg.on_bad_image == "skip" and num_good):
+        return
     lines = [f"  {source.names[i]}: {reason}" for i, reason in list(bad.items())[:_MAX_LISTED]]
     if len(bad) > _MAX_LISTED:
         lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")
-    return (
+    raise ValueError(
         f"{len(bad):,} of {len(source):,} images of {source.place} cannot be used "
         "(set data.on_bad_image to skip to leave them out):\n" + "\n".join(lines)
     )
