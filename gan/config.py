@@ -179,7 +179,9 @@ class HardwareConfig(_Section):
 
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the convolutions")
     channels_last: Literal["auto", "on", "off"] = Field("auto", description="memory layout")
-    compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile; auto: off, since it gains too little to wait for"
+    )
     threads: int = Field(
         0, description="CPU threads; 0: $OMP_NUM_THREADS, else one per core", ge=0, le=1024
     )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan.config import Config, ConfigError, parse_config
+from gan.device import send
 from gan.latents import draw_labels, draw_latents, interpolate
 from gan.nn.generator import Generator
 from gan.training.checkpoint import (
@@ -27,8 +28,9 @@ from gan.training.checkpoint import (
     read_checkpoint,
 )
 from gan.training.precision import Precision, autocast, choose_precision
+from gan.training.replay import Replay
 
-_BATCH = 64
+_BATCH, _GPU_BATCH = 64, 512  # images at a time
 _GAP = 2  # pixels between the images of a grid
 
 
@@ -45,6 +47,7 @@ class Trained:
     step: int
     images_seen: int
     data: str  # checksum of the images it was trained on
+    replay: Replay | None = None  # on a GPU
 
     @property
     def num_classes(self) -> int:
@@ -56,7 +59,7 @@ class Trained:
 
     def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
         """Maps latents (N, Z) and labels (N,) to uint8 images (N, C, H, W)."""
-        return generate(self.generator, z, labels, self.precision)
+        return generate(self.generator, z, labels, self.precision, self.replay)
 
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
         """Returns the labels (N,) of a seed, or one class for all, by name or number."""
@@ -104,7 +107,10 @@ def load_trained(
     _fold_norms(generator, precision)
     generator.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     counts = payload["step"], payload["images_seen"]
-    return Trained(generator, precision, cfg, classes, path, sha256, *counts, payload["data"])
+    replay = Replay() if device.type == "cuda" else None
+    return Trained(
+        generator, precision, cfg, classes, path, sha256, *counts, payload["data"], replay
+    )
 
 
 def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -> Generator:
@@ -134,25 +140,35 @@ def _fold_norms(generator: Generator, precision: Precision) -> None:
 
 @torch.no_grad()
 def generate(
-    generator: nn.Module, z: Tensor, labels: Tensor | None, precision: Precision
+    generator: nn.Module,
+    z: Tensor,
+    labels: Tensor | None,
+    precision: Precision,
+    replay: Replay | None = None,
 ) -> np.ndarray:
     """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; the mode is put back."""
     device = next(generator.parameters()).device
-    training = generator.training
-    generator.eval()
-    images = []
-    for start in range(0, len(z), _BATCH):
-        part = slice(start, start + _BATCH)
-        y = None if labels is None else labels[part].to(device)
+    size = _GPU_BATCH if device.type == "cuda" else _BATCH
+    if training := generator.training:
+        generator.eval()
+
+    def draw(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(precision, device):
-            images.append(to_uint8(generator(z[part].to(device), y)))
+            return {"images": to_uint8(generator(**inputs))}
+
+    images = []
+    for start in range(0, len(z), size):
+        given = {"z": z} if labels is None else {"z": z, "labels": labels}
+        inputs = {k: send(v[start : start + size], device) for k, v in given.items()}
+        drawn = replay(draw, inputs) if replay else draw(inputs)
+        images.append(drawn["images"].cpu().numpy())
     generator.train(training)
     return np.concatenate(images)
 
 
-def to_uint8(images: Tensor) -> np.ndarray:
+def to_uint8(images: Tensor) -> Tensor:
     """Maps [-1, 1] to 0..255."""
-    return images.float().add(1).mul(127.5).round().clamp(0, 255).byte().cpu().numpy()
+    return images.float().add(1).mul(127.5).round().clamp(0, 255).byte()
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:

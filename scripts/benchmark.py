@@ -22,6 +22,7 @@ from benchmark_parts import (
     command_costs,
     data_path,
     data_sizes,
+    kernel_share,
     machine,
     matrix_peaks,
     race,
@@ -56,9 +57,10 @@ def our_state(cfg: Config, device: torch.device) -> TrainState:
     return make_state(cfg, 0, device, choose_precision(cfg.hardware, device))
 
 
-def our_step(state: TrainState, cfg: Config, images: Tensor) -> Callable[[], None]:
-    """Returns one step of the library's own code."""
-    return lambda: float(one_step(state, cfg, images, None)["loss/g"]) and None
+def our_step(state: TrainState, cfg: Config, images: Tensor) -> Callable[[], Any]:
+    """Returns one step of the library's own code, on images where its loop has them."""
+    there = images.to(state.device)
+    return lambda: one_step(state, cfg, there, None)
 
 
 def random_images(cfg: Config) -> Tensor:
@@ -74,11 +76,12 @@ def gflop_per_image(step: Callable[[], Any], num_images: int) -> float:
 
 
 def training(
-    sides: list[int], device: torch.device, rounds: int, peaks: dict[str, float]
+    sides: list[int], batch: int, device: torch.device, rounds: int, peaks: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
     """Races the steps at each size, and sets them against the machine's limits."""
     for side in sides:
-        cfg, plain = config(side), config(side, precision="fp32", channels_last="on")
+        cfg = config(side, batch_size=batch)
+        plain = config(side, batch_size=batch, precision="fp32", channels_last="on")
         images = random_images(cfg)
         state = our_state(cfg, device)
         ours = our_step(state, cfg, images)
@@ -89,6 +92,12 @@ def training(
             "gan, fp32": our_step(our_state(plain, device), plain, images),
         }
         speeds = race(contest, len(images), rounds)
+        gpu = (
+            dict(zip(("kernel_share", "kernels"), kernel_share(ours), strict=True))
+            if device.type == "cuda"
+            else {}
+        )
+        state.replay = None  # so that the operations of a step can be counted
         gflop = gflop_per_image(ours, len(images))
         dtype = str(state.precision.dtype).removeprefix("torch.")
         limit_s = roofline(state, cfg, images, rounds)
@@ -100,6 +109,7 @@ def training(
             "classic_gflop_per_image": gflop_per_image(contest["classic"], len(images)),
             "share_of_matrix_peak": gflop * speeds["gan"] / peaks[dtype],
             "share_of_roofline": speeds["gan"] * limit_s / len(images),
+            **gpu,
         }
         del state, ours, contest
         gc.collect()
@@ -162,6 +172,11 @@ def report(found: dict[str, Any]) -> str:
             f"| {s['gan, fp32'] / s['classic']:.2f} | {row['share_of_matrix_peak']:.0%} "
             f"| {row['share_of_roofline']:.0%} |"
         )
+        if "kernels" in row:
+            lines.append(
+                f"| | GPU computing {row['kernel_share']:.0%} of the time, "
+                f"{row['kernels']:.0f} kernels a step |"
+            )
     lines += ["", "| images/s | other | gan | ratio |", "|---|---|---|---|"]
     pairs = {f"sampling, {k}": (v["classic"], v["gan"]) for k, v in found["sampling"].items()}
     pairs["data path"] = (found["data_path"]["ImageFolder"], found["data_path"]["gan"])
@@ -183,10 +198,11 @@ def report(found: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("--sides", default="28,32,64,128", show_default=True)
+@click.option("--batch-size", default=64, show_default=True, help="Of the training race.")
 @click.option("--rounds", default=7, show_default=True, help="Turns of each contestant.")
 @click.option("--device", "device_name", default="auto", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="JSON with every figure.")
-def main(sides: str, rounds: int, device_name: str, out: Path | None) -> None:
+def main(sides: str, batch_size: int, rounds: int, device_name: str, out: Path | None) -> None:
     """Measures training, sampling, the data path and the start."""
     device = choose_device(device_name)
     peaks = matrix_peaks(device)
@@ -194,7 +210,9 @@ def main(sides: str, rounds: int, device_name: str, out: Path | None) -> None:
         found = {
             "machine": f"{machine()}, {device}",
             "matrix_peak": peaks,
-            "training": list(training(list(map(int, sides.split(","))), device, rounds, peaks)),
+            "training": list(
+                training(list(map(int, sides.split(","))), batch_size, device, rounds, peaks)
+            ),
             "sampling": sampling(Path(folder), device, rounds),
             "growth": growth(device, rounds),
             "data_path": data_path(Path(folder), max(2, rounds // 3)),

@@ -26,6 +26,9 @@ from gan.training.state import TrainState
 
 Contest = dict[str, Callable[[], Any]]
 
+_FIRST = 5 if torch.cuda.is_available() else 2  # calls that are not counted
+_GPU_CALLS = 20
+
 
 def machine() -> str:
     """Says where and when."""
@@ -33,35 +36,64 @@ def machine() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             processor = line.partition(":")[2].strip()
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     return (
-        f"{time.strftime('%Y-%m-%d')}, {processor}, {torch.get_num_threads()} threads, "
+        f"{time.strftime('%Y-%m-%d')}, {gpu}{processor}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}"
     )
 
 
 def race(contest: Contest, num_images: int, rounds: int) -> dict[str, float]:
-    """Returns images/s of each contestant: medians over rounds in which each has its turn."""
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
+    """Returns images/s of each contestant: medians over rounds in which each has its turn.
+
+    Where there is a GPU, a turn is 20 calls between two of its events.
+    """
+    seconds = _seconds_on_gpu if torch.cuda.is_available() else _seconds
     for run in contest.values():
-        run()
-        run()
+        for _ in range(_FIRST):
+            run()
     times: dict[str, list[float]] = {name: [] for name in contest}
     for _ in range(rounds):
         for name, run in contest.items():
-            wait()
-            started = time.perf_counter()
-            run()
-            wait()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(seconds(run))
     return {name: num_images / statistics.median(spent) for name, spent in times.items()}
 
 
+def _seconds(run: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _seconds_on_gpu(run: Callable[[], Any]) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(_GPU_CALLS):
+        run()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1000 / _GPU_CALLS
+
+
+def kernel_share(run: Callable[[], Any]) -> tuple[float, float]:
+    """Returns the share of a call's time in which a GPU computes, and how many kernels it starts:
+    the kernels' times by torch's profiler, the call's by events without it."""
+    whole = _seconds_on_gpu(run)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as found:
+        for _ in range(_GPU_CALLS):
+            run()
+        torch.cuda.synchronize()
+    kernels = [e for e in found.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    busy = sum(kernel.time_range.elapsed_us() for kernel in kernels) / 1e6 / _GPU_CALLS
+    return busy / whole, len(kernels) / _GPU_CALLS
+
+
 def matrix_peaks(device: torch.device) -> dict[str, float]:
-    """Returns the best GFLOP/s of a 2048-cubed matrix product in each number format."""
-    peaks = {}
+    """Returns the best GFLOP/s of a square matrix product in each number format."""
+    peaks, side = {}, 8192 if device.type == "cuda" else 2048
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        a, b = (torch.randn(2048, 2048, dtype=dtype, device=device) for _ in range(2))
-        peaks[name] = race({"": lambda a=a, b=b: a @ b}, 1, 9)[""] * 2 * 2048**3 / 1e9
+        a, b = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
+        peaks[name] = race({"": lambda a=a, b=b: a @ b}, 1, 9)[""] * 2 * side**3 / 1e9
     return peaks
 
 

@@ -60,7 +60,7 @@ def classic_step(state: TrainState, images: Tensor, z: Tensor) -> tuple[float, f
     g, d, num = state.g, state.d, len(images)
     criterion = nn.BCEWithLogitsLoss()
     ones, zeros = torch.ones(num, device=state.device), torch.zeros(num, device=state.device)
-    real = (images.float() / 127.5 - 1).to(state.device)
+    real = images.to(state.device).float() / 127.5 - 1
     d.zero_grad()
     d_real = criterion(d(real), ones)
     d_real.backward()
@@ -79,7 +79,7 @@ def classic_step(state: TrainState, images: Tensor, z: Tensor) -> tuple[float, f
 
 def save(state: TrainState, cfg: Config, packed: PackedImages, path: Path) -> None:
     """Writes a checkpoint that `gan sample` and `gan evaluate` read; its average is G itself."""
-    state.g_ema.module.load_state_dict(state.g.state_dict())
+    state.g_ema.load_state_dict(state.g.state_dict())
     save_checkpoint(path, to_payload(state, cfg, packed.classes, packed.checksum))
 
 

@@ -61,18 +61,21 @@ _CLASSIC = ("train.batch_size=64", "model.conditional=false", *_rate("2e-4"),
 
 
 def _beside(
-    group: str, name: str, images: int, evaluations: int, batch: int = 64
+    group: str, name: str, images: int, evaluations: int, batch: int = 64, suffix: str = ""
 ) -> dict[str, Row]:
     """Returns a config's own row and that of the classic recipe, after equally many images."""
 
-    def budget(size: int) -> tuple[str, str]:
+    def budget(size: int) -> tuple[str, ...]:
         steps = images // size
-        return f"train.num_steps={steps}", f"train.evaluate_every_steps={steps // evaluations}"
+        every = steps // evaluations
+        rarely = (f"train.{what}_every_steps={every}" for what in ("sample", "checkpoint"))
+        seldom = (*rarely, "train.log_every_steps=400") if suffix else ()  # for a GPU's speed
+        return f"train.num_steps={steps}", f"train.evaluate_every_steps={every}", *seldom
 
     config = f"configs/{name}.yaml"
     return {
-        name: Row(group, config, budget(batch)),
-        f"{name}, classic recipe": Row(group, config, (*budget(64), *_CLASSIC)),
+        f"{name}{suffix}": Row(group, config, budget(batch)),
+        f"{name}, classic recipe{suffix}": Row(group, config, (*budget(64), *_CLASSIC)),
     }
 
 
@@ -86,10 +89,13 @@ ROWS = {
         "Quickstart", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
     ),
     **_beside("MNIST", "mnist", 512_000, 8, batch=32),
+    **_beside("MNIST", "mnist", 2_048_000, 20, batch=32, suffix=", long"),
     "mnist, 45 seconds": Row("MNIST", "configs/mnist.yaml", ("train.max_minutes=0.75",)),
     **_beside("Fashion-MNIST", "fashion_mnist", 384_000, 12),
+    **_beside("Fashion-MNIST", "fashion_mnist", 2_048_000, 20, suffix=", long"),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_beside("CIFAR-10", "cifar10", 384_000, 12),
+    **_beside("CIFAR-10", "cifar10", 4_096_000, 20, suffix=", long"),
     **_beside("CelebA, 64 pixels", "celeba64", 51_200, 8),
     "quickstart, as it is": _short(),
     "no classes": _short("model.conditional=false"),
@@ -150,6 +156,7 @@ def run(name: str, seed: int, runs: Path) -> dict[str, Any]:
         "seed": seed,
         "command": command,
         "commit": json.loads((run_dir / "meta.json").read_text())["commit"],
+        "machine": machine(),
         "judged by": f"gan evaluate RUN --num {row.num}",
         "images_seen": rows[-1]["images_seen"],
         "images_per_s": statistics.median(row["throughput/images_per_s"] for row in rows),
@@ -238,8 +245,14 @@ def page() -> str:
 
 def _origin(record: dict[str, Any]) -> str:
     """Says where, when, and from which source; + is source with changes."""
-    commits = dict.fromkeys(re.sub(r"^(.{7})[^+]*", r"\1", s["commit"]) for s in record["seeds"])
-    return f"{record['machine']}, commit {', '.join(commits)}"
+    commits: dict[str, list[str]] = {}
+    for seed in record["seeds"]:
+        commits.setdefault(seed["machine"], []).append(
+            re.sub(r"^(.{7})[^+]*", r"\1", seed["commit"])
+        )
+    return "; ".join(
+        f"{where}, commit {', '.join(dict.fromkeys(made))}" for where, made in commits.items()
+    )
 
 
 @click.command()
@@ -251,7 +264,7 @@ def main(names: tuple[str, ...], seeds: int, runs: Path) -> None:
     RECORDS.mkdir(exist_ok=True)
     for name in names:
         found = [run(name, seed, runs) for seed in range(seeds)]
-        record = {"row": name, "machine": machine(), "seeds": found}
+        record = {"row": name, "seeds": found}
         (RECORDS / f"{_file(name)}.json").write_text(json.dumps(record, indent=1) + "\n")
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(before + BEGIN + "\n" + page() + END + rest.partition(END)[2])

@@ -135,7 +135,6 @@ def test_a_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None
         ({"format": torch.zeros(2)}, "checkpoint format tensor"),
         ({"step": "many"}, "step must be of type int; got str"),
         ({"step": -1}, "step must be a count; got -1"),
-        ({"g_ema_updates": 1 << 64}, "g_ema_updates must be a count"),
         ({"d_optim": ..., "x": 1}, r"missing keys \['d_optim'\], unknown keys \['x'\]"),
     ],
 )

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 ROWS = [
-    "strict_yaml nn.sizes nn.transposed_conv nn.losses nn.augment latents tracking "
+    "strict_yaml device nn.sizes nn.transposed_conv nn.losses nn.augment latents tracking "
     "data.decode data.idx metrics.distances metrics.pyramid metrics.inception "
-    "training.checkpoint training.collapse training.distributed",
+    "training.checkpoint training.collapse training.distributed training.replay",
     "config nn.equal_computations data.source metrics.features training.signals",
     "nn.generator data.sources data.workers training.precision training.run_dir",
     "nn.discriminator data.pack sampling",

@@ -22,14 +22,14 @@ def seed(number: int, distance: float) -> dict:
               "confident_share": 0.9}  # fmt: skip
     return {
         "seed": number, "command": "gan train configs/quickstart.yaml", "images_seen": 1000,
-        "commit": "0123456789abcdef+",
+        "commit": "0123456789abcdef+", "machine": "here",
         "images_per_s": 10.0 + number, "values": values, "floor": values,
         "curve": [[500, 2 * distance], [1000, distance]],
     }  # fmt: skip
 
 
 def test_the_page_is_made_from_the_records_between_its_marks(script: ModuleType) -> None:
-    record = {"row": "quickstart", "machine": "here", "seeds": [seed(0, 1.0), seed(1, 3.0)]}
+    record = {"row": "quickstart", "seeds": [seed(0, 1.0), seed(1, 3.0)]}
     (script.RECORDS / "quickstart.json").write_text(json.dumps(record))
     script.PAGE.write_text(f"above\n{script.BEGIN}\nold\n{script.END}\nbelow\n")
     for _ in range(2):  # made again, it is the same

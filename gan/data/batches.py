@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gan.data.pack import PackedImages
+from gan.device import send
 from gan.latents import rng
 
 Batch = tuple[Tensor, Tensor | None]  # uint8 (b, C, H, W) and int64 (b,)
@@ -63,7 +64,7 @@ def batches(
 
 def _mirror(images: Tensor, which: np.ndarray) -> None:
     """Flips some images from left to right, in place."""
-    places = torch.from_numpy(which).to(images.device)
+    places = send(torch.from_numpy(which), images.device)
     mirrored = images.index_select(0, places).flip(-1)
     if images.device.type == "cpu":
         images.numpy()[which] = mirrored.numpy()  # the same memory, in a seventh of torch's time
@@ -83,19 +84,12 @@ def resident(packed: PackedImages, device: torch.device) -> Pick:
     for start in range(0, len(packed), _CHUNK):
         part = slice(start, start + _CHUNK)
         images[part] = torch.from_numpy(packed.images[part].copy())
-    return lambda indices: images[torch.from_numpy(indices).to(device)]
+    return lambda indices: images[send(torch.from_numpy(indices), device)]
 
 
 def streamed(packed: PackedImages, device: torch.device) -> Pick:
     """Picks images from the memory-mapped file; a GPU fetches them while it does the last step."""
-
-    def pick(indices: np.ndarray) -> Tensor:
-        images = torch.from_numpy(packed.images[indices])
-        if device.type == "cuda":
-            images = images.pin_memory()
-        return images.to(device, non_blocking=True)
-
-    return pick
+    return lambda indices: send(torch.from_numpy(packed.images[indices]), device)
 
 
 @lru_cache(maxsize=2)  # a batch may lie across two epochs

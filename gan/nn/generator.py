@@ -38,9 +38,9 @@ class Generator(nn.Module):
         base = (height >> levels, width >> levels)
         self.embedding = nn.Embedding(num_classes, cfg.z_dim) if num_classes else None
         z_dim = cfg.z_dim * (2 if num_classes else 1)
-        transposed = TransposedConv2d if cfg.upsample == "reference" else nn.ConvTranspose2d
+        first = TransposedConv2d if cfg.upsample == "reference" else _FromOnePixel
         layers: list[nn.Module] = [
-            transposed(z_dim, widths[0], base, bias=False),
+            first(z_dim, widths[0], base, bias=False),
             *_norm(widths[0]),
         ]
         for wide, narrow in itertools.pairwise(widths):
@@ -71,6 +71,16 @@ def init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
+
+
+class _FromOnePixel(nn.ConvTranspose2d):
+    """A transposed convolution of (N, C, 1, 1) as the matrix product that it is: each tap meets the
+    one pixel once. Several times as fast, forward and back."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        taps = self.weight.movedim(1, -1)  # (C, K, L, F), in memory so if channels_last
+        out = (x.flatten(1) @ taps.flatten(1)).unflatten(1, taps.shape[1:]).movedim(-1, 1)
+        return out if self.bias is None else out + self.bias[:, None, None]
 
 
 class _SubPixel(nn.Module):

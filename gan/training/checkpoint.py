@@ -29,7 +29,6 @@ TYPES: dict[str, type] = {
     "g": dict,
     "d": dict,
     "g_ema": dict,
-    "g_ema_updates": int,
     "g_optim": dict,
     "d_optim": dict,
 }
@@ -102,6 +101,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise BadCheckpoint(
             f"{path}: checkpoint format {payload['format']!r:.20}; this program reads {FORMAT}"
         )
+    payload.pop("g_ema_updates", None)  # files written before 2026-11-23 have it: the step again
     if payload.keys() != TYPES.keys():
         missing, extra = TYPES.keys() - payload.keys(), payload.keys() - TYPES.keys()
         raise BadCheckpoint(

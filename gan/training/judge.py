@@ -2,8 +2,6 @@
 
 import json
 
-import torch
-
 from gan.metrics.evaluate import score
 from gan.metrics.features import load_features
 from gan.metrics.reference import NONE, Reference, default_network, make_reference, real_images
@@ -23,7 +21,7 @@ class Judge:
         """Looks at the real images: seconds, once a call."""
         data = run.cfg.data
         name = default_network(data.source)
-        network = None if name == NONE else load_features(name, torch.device("cpu"))
+        network = None if name == NONE else load_features(name, run.state.device)
         self.reference: Reference = make_reference(
             *real_images(data), network, num=_NUM, seed=_SEED
         )
@@ -35,7 +33,7 @@ class Judge:
         assert run.tracker
         state = run.state
         z, labels = run.latents(self.reference.num)
-        images = generate(state.g_ema.module, z, labels, state.precision)
+        images = generate(state.g_ema, z, labels, state.precision)
         values = score(images, self.reference)
         tags = {f"metric/{name}": value for name, value in values.items()}
         value, best = values[self.metric], self._best(run)

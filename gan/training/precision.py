@@ -51,7 +51,7 @@ def choose_precision(cfg: HardwareConfig, device: torch.device) -> Precision:
     return Precision(
         dtype=torch.bfloat16 if bf16 else torch.float32,
         channels_last=cfg.channels_last == "on" or (cfg.channels_last == "auto" and bf16),
-        compiled=cfg.compile == "on" or (cfg.compile == "auto" and device.type == "cuda"),
+        compiled=cfg.compile == "on",
         threads=cfg.threads or torch.get_num_threads(),
     )
 

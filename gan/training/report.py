@@ -19,7 +19,7 @@ from gan.training.precision import choose_precision
 from gan.training.run import Run, Window
 from gan.training.run_dir import describe_run
 from gan.training.state import environment, make_state, settle
-from gan.training.steps import ema_decay
+from gan.training.steps import ema_decay, learning_rates
 
 _NUM_SHOWN = 64  # images in the grids of a run
 _HISTOGRAM_EVERY_LOGS = 20
@@ -54,14 +54,15 @@ def log(run: Run, window: Window, means: dict[str, float], values: dict[str, Ten
     state, train = run.state, run.cfg.train
     elapsed = time.perf_counter() - window.started
     speed = window.count * train.batch_size / elapsed
+    rates = learning_rates(train, state.images_seen - train.batch_size)  # the last step's
     means = means | {
         "throughput/images_per_s": speed,
         "throughput/data_wait": window.waited_s / elapsed,
         "memory/mib": _memory_mib(state.device),
-        "samples/diversity": diversity(_fixed_samples(run, state.g_ema.module), _some_real(run)),
+        "samples/diversity": diversity(_fixed_samples(run, state.g_ema), _some_real(run)),
         "ema/decay": ema_decay(train, state.images_seen),
-        "learning_rate/g": state.g_optim.param_groups[0]["lr"],
-        "learning_rate/d": state.d_optim.param_groups[0]["lr"],
+        "learning_rate/g": rates[0],
+        "learning_rate/d": rates[1],
     }
     run.tracker.scalars(state.step, state.images_seen, means)
     run.latest |= means
@@ -94,7 +95,7 @@ def sample(run: Run) -> None:
     """Writes grids of G and of its average, from one fixed noise batch."""
     assert run.tracker
     state = run.state
-    for name, generator in (("ema", state.g_ema.module), ("raw", state.g)):
+    for name, generator in (("ema", state.g_ema), ("raw", state.g)):
         sheet = grid(_fixed_samples(run, generator))
         path = run.samples / f"{name}_{state.step:08}.png"
         part = path.with_name(f".{path.name}.part")  # half an image would spoil the GIF

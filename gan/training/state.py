@@ -1,12 +1,13 @@
 """Owns all that a run computes with: networks, average, optimizers, counts; and its file form."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import update_bn
 
 from gan.config import Config, identity
 from gan.latents import draw_labels, draw_latents
@@ -15,6 +16,7 @@ from gan.nn.generator import Generator
 from gan.training.checkpoint import FORMAT, BadCheckpoint, check_weights
 from gan.training.distributed import Ranks
 from gan.training.precision import Precision, autocast
+from gan.training.replay import Replay
 
 _NORM_BATCHES, _NORM_BATCH = 16, 64  # images that statistics are estimated from
 
@@ -25,7 +27,7 @@ class TrainState:
 
     g: Generator
     d: Discriminator
-    g_ema: AveragedModel
+    g_ema: Generator  # its average, in eval mode
     g_optim: torch.optim.Adam
     d_optim: torch.optim.Adam
     device: torch.device
@@ -33,6 +35,7 @@ class TrainState:
     ranks: Ranks = field(default_factory=Ranks)
     step: int = 0
     images_seen: int = 0
+    replay: Replay | None = None  # of steps on a GPU
 
 
 def make_state(
@@ -50,18 +53,17 @@ def make_state(
         d = Discriminator(cfg.model, cfg.data.image_shape, classes)
     for network in (g, d):
         network.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
-    # buffers are copied: averaging them apart from the weights cost a toy run its eval output
-    g_ema = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(0.0), use_buffers=False)
-    g_ema.eval().requires_grad_(False)
     state = TrainState(
         g=g,
         d=d,
-        g_ema=g_ema,
+        g_ema=copy.deepcopy(g).eval().requires_grad_(False),
         g_optim=_adam(g, cfg.train.g_learning_rate, cfg),
         d_optim=_adam(d, cfg.train.d_learning_rate, cfg),
         device=device,
         precision=precision,
         ranks=ranks or Ranks(),
+        # gradients averaged over ranks were not tried in a graph
+        replay=Replay() if device.type == "cuda" and not (ranks and ranks.world_size > 1) else None,
     )
     if precision.compiled:
         g.compile()
@@ -78,7 +80,7 @@ def settle(state: TrainState, cfg: Config, num_classes: int) -> None:
     """
     if cfg.train.ema_halflife_images:  # else the average is G itself
         with autocast(state.precision, state.device):
-            update_bn(_norm_batches(state, cfg, num_classes), _OneInput(state.g_ema.module))
+            update_bn(_norm_batches(state, cfg, num_classes), _OneInput(state.g_ema))
 
 
 def _norm_batches(state: TrainState, cfg: Config, num_classes: int) -> Iterator[dict[str, Any]]:
@@ -119,8 +121,7 @@ def to_payload(state: TrainState, cfg: Config, classes: tuple[str, ...], data: s
         "environment": environment(state),
         "g": state.g.state_dict(),
         "d": state.d.state_dict(),
-        "g_ema": state.g_ema.module.state_dict(),
-        "g_ema_updates": int(state.g_ema.n_averaged),
+        "g_ema": state.g_ema.state_dict(),
         "g_optim": state.g_optim.state_dict(),
         "d_optim": state.d_optim.state_dict(),
     }
@@ -139,8 +140,6 @@ def environment(state: TrainState) -> dict[str, Any]:
 def restore(state: TrainState, payload: dict[str, Any]) -> None:
     """Puts a checkpoint's values into a state; ValueError names what does not match."""
     load_networks(state, payload)
-    with torch.no_grad():
-        state.g_ema.n_averaged.fill_(payload["g_ema_updates"])
     for name in ("g_optim", "d_optim"):
         _load_moments(getattr(state, name), payload[name], name)
         if payload["step"] and not _is_complete(getattr(state, name)):
@@ -158,12 +157,14 @@ def load_networks(state: TrainState, payload: dict[str, Any]) -> None:
 
 def networks(state: TrainState) -> dict[str, nn.Module]:
     """Returns the bare networks by their names in a checkpoint."""
-    return {"g": state.g, "d": state.d, "g_ema": state.g_ema.module}
+    return {"g": state.g, "d": state.d, "g_ema": state.g_ema}
 
 
 def _load_moments(optim: torch.optim.Optimizer, saved: Any, name: str) -> None:
     try:
-        optim.load_state_dict(saved)
+        # the rates and the ways to compute them are this run's and this machine's
+        groups = optim.state_dict()["param_groups"]
+        optim.load_state_dict({"state": saved["state"], "param_groups": groups})
         for parameter, moments in optim.state.items():
             for key, tensor in moments.items():
                 if key != "step":
@@ -190,4 +191,8 @@ def all_finite(state: TrainState) -> bool:
 
 def _adam(module: nn.Module, learning_rate: float, cfg: Config) -> torch.optim.Adam:
     betas = (cfg.train.beta1, cfg.train.beta2)
-    return torch.optim.Adam(module.parameters(), learning_rate, betas, fused=True)
+    device = next(module.parameters()).device
+    if device.type != "cuda":
+        return torch.optim.Adam(module.parameters(), learning_rate, betas, fused=True)
+    rate = torch.tensor(learning_rate, device=device)  # a recorded step reads it where it lies
+    return torch.optim.Adam(module.parameters(), rate, betas, fused=True, capturable=True)

@@ -5,18 +5,21 @@ Shapes: N images of this rank, (N, C, H, W) in [-1, 1]; labels (N,) or None.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gan.config import Config, TrainConfig
+from gan.device import send
 from gan.latents import draw_latents, rng
-from gan.nn.augment import diffaugment
+from gan.nn.augment import diffaugment, draw_augmentation
 from gan.nn.losses import LOSSES, gradient_penalty
 from gan.training.distributed import average_gradients
 from gan.training.precision import autocast
 from gan.training.state import TrainState
+
+_ROLES = ("real", "fake", "fake_again", "real_again")  # in which D sees images
 
 
 def one_step(
@@ -24,23 +27,50 @@ def one_step(
 ) -> dict[str, Tensor]:
     """Does one update of D and one of G on uint8 images (N, C, H, W) and counts them.
 
-    Returns the values of both steps. G runs once: D learns from its detached images, then G from
-    the same ones.
+    Returns the values of both steps; those of a GPU are overwritten by the next step.
     """
-    real = images.to(state.device, non_blocking=True).float().div_(127.5).sub_(1)
-    real = real.contiguous(memory_format=state.precision.layout)
-    # a fake gets the class of the real image beside it, so both have the data's classes
-    y = labels.to(state.device) if cfg.model.conditional and labels is not None else None
-    with autocast(state.precision, state.device):
-        fake = state.g(_latents(state, cfg), y).float()  # (N, C, H, W)
-    values = d_step(state, cfg, real, fake, y) | g_step(state, cfg, real, fake, y)
+    _set_learning_rates(state, cfg.train)
+    inputs = _inputs(state, cfg, images, labels)
+    if state.replay:
+        values = state.replay(partial(_update, state, cfg), inputs)
+    else:
+        values = _update(state, cfg, inputs)
+    _average(state, ema_decay(cfg.train, state.images_seen))
     state.step += 1
     state.images_seen += cfg.train.batch_size
     return values
 
 
+def _inputs(
+    state: TrainState, cfg: Config, images: Tensor, labels: Tensor | None
+) -> dict[str, Tensor]:
+    """Returns all that differs from step to step but the networks, on the device."""
+    inputs = {"images": images, "z": _latents(state, cfg)}
+    if cfg.model.conditional and labels is not None:
+        # a fake gets the class of the real image beside it, so both have the data's classes
+        inputs["labels"] = labels
+    if cfg.train.augment != "none":
+        inputs["augmentation"] = _augmentation(state, cfg)
+    return {name: send(tensor, state.device) for name, tensor in inputs.items()}
+
+
+def _update(state: TrainState, cfg: Config, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Updates D, then G. G runs once: D learns from its detached images, G from the same ones."""
+    real = inputs["images"].float().div_(127.5).sub_(1)
+    real = real.contiguous(memory_format=state.precision.layout)
+    y, draws = inputs.get("labels"), inputs.get("augmentation")
+    with autocast(state.precision, state.device):
+        fake = state.g(inputs["z"], y).float()  # (N, C, H, W)
+    return d_step(state, cfg, real, fake, y, draws) | g_step(state, cfg, real, fake, y, draws)
+
+
 def d_step(
-    state: TrainState, cfg: Config, real: Tensor, fake: Tensor, labels: Tensor | None
+    state: TrainState,
+    cfg: Config,
+    real: Tensor,
+    fake: Tensor,
+    labels: Tensor | None,
+    draws: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Updates D once; `fake` is taken detached. Returns scalars, and the logits (N/P,)."""
     needs_real = cfg.train.penalty != "none"
@@ -48,8 +78,8 @@ def d_step(
     real = real.detach().requires_grad_(needs_real)
     fake = fake.detach().requires_grad_(needs_fake)
     with autocast(state.precision, state.device):
-        real_logits = state.d(_seen(state, cfg, real, "real"), labels).float()
-        fake_logits = state.d(_seen(state, cfg, fake, "fake"), labels).float()
+        real_logits = state.d(_seen(real, draws, "real"), labels).float()
+        fake_logits = state.d(_seen(fake, draws, "fake"), labels).float()
     loss = LOSSES[cfg.train.loss].d(real_logits, fake_logits)
     values = {"loss/d": loss.detach()}
     if needs_real:
@@ -61,7 +91,6 @@ def d_step(
     state.d_optim.zero_grad()
     loss.backward()
     average_gradients(state.d, state.ranks)
-    _set_learning_rate(state.d_optim, cfg.train.d_learning_rate, cfg.train, state.images_seen)
     state.d_optim.step()
     real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
     correct = (real_logits > 0).float().mean() + (fake_logits < 0).float().mean()
@@ -75,24 +104,26 @@ def d_step(
 
 
 def g_step(
-    state: TrainState, cfg: Config, real: Tensor, fake: Tensor, labels: Tensor | None
+    state: TrainState,
+    cfg: Config,
+    real: Tensor,
+    fake: Tensor,
+    labels: Tensor | None,
+    draws: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Updates G once through `fake`, which still hangs on G's graph; then the average of G."""
+    """Updates G once through `fake`, which still hangs on G's graph."""
     loss_of = LOSSES[cfg.train.loss]
     with frozen(state.d), autocast(state.precision, state.device):
-        fake_logits = state.d(_seen(state, cfg, fake, "fake_again"), labels).float()
+        fake_logits = state.d(_seen(fake, draws, "fake_again"), labels).float()
         real_logits = fake_logits.detach()
         if loss_of.g_needs_real:
             with torch.no_grad():
-                real_logits = state.d(_seen(state, cfg, real, "real_again"), labels).float()
+                real_logits = state.d(_seen(real, draws, "real_again"), labels).float()
     loss = loss_of.g(real_logits, fake_logits)
     state.g_optim.zero_grad()
     loss.backward()
     average_gradients(state.g, state.ranks)
-    _set_learning_rate(state.g_optim, cfg.train.g_learning_rate, cfg.train, state.images_seen)
     state.g_optim.step()
-    state.g_ema.multi_avg_fn = get_ema_multi_avg_fn(ema_decay(cfg.train, state.images_seen))
-    state.g_ema.update_parameters(state.g)
     return {"loss/g": loss.detach(), "d/fake_after": fake_logits.detach().sigmoid().mean()}
 
 
@@ -113,7 +144,7 @@ def _latents(state: TrainState, cfg: Config) -> Tensor:
         step=state.step,
         purpose="train",
     )
-    return z.chunk(state.ranks.world_size)[state.ranks.rank].to(state.device)
+    return z.chunk(state.ranks.world_size)[state.ranks.rank]
 
 
 @contextmanager
@@ -126,20 +157,45 @@ def frozen(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(True)
 
 
-def _seen(state: TrainState, cfg: Config, images: Tensor, role: str) -> Tensor:
+def _augmentation(state: TrainState, cfg: Config) -> Tensor:
+    """Returns this rank's draws of the step (R, 7, N), for each role that images are seen in."""
+    num = cfg.train.batch_size // state.ranks.world_size
+    draws = []
+    for role in range(len(_ROLES)):
+        # every draw has a place of its own, also on several ranks
+        place = (state.step * len(_ROLES) + role) * state.ranks.world_size + state.ranks.rank
+        stream = rng(cfg.train.seed, place, "augment")
+        draws.append(draw_augmentation(num, cfg.data.image_shape, stream))
+    return torch.stack(draws)
+
+
+def _seen(images: Tensor, draws: Tensor | None, role: str) -> Tensor:
     """Returns the images as D sees them: augmented when asked."""
-    if cfg.train.augment == "none":
-        return images
-    roles = ("real", "fake", "fake_again", "real_again")
-    # every draw has a place of its own, also on several ranks
-    place = (state.step * len(roles) + roles.index(role)) * state.ranks.world_size
-    return diffaugment(images, rng(cfg.train.seed, place + state.ranks.rank, "augment"))
+    return images if draws is None else diffaugment(images, draws[_ROLES.index(role)])
 
 
-def _set_learning_rate(
-    optim: torch.optim.Optimizer, start: float, train: TrainConfig, images_seen: int
-) -> None:
+@torch.no_grad()
+def _average(state: TrainState, decay: float) -> None:
+    """Moves the average towards G; its buffers are G's.
+
+    As torch's AveragedModel does, which would have the CPU wait for a GPU at every step.
+    """
+    torch._foreach_lerp_([*state.g_ema.parameters()], [*state.g.parameters()], 1 - decay)
+    torch._foreach_copy_([*state.g_ema.buffers()], [*state.g.buffers()])
+
+
+def learning_rates(train: TrainConfig, images_seen: int) -> tuple[float, float]:
+    """Returns those of G and D after so many images."""
     halflife = train.learning_rate_halflife_images
-    rate = start if halflife is None else start / (1 + images_seen / halflife)
-    for group in optim.param_groups:
-        group["lr"] = rate
+    fall = 1.0 if halflife is None else 1 + images_seen / halflife
+    return train.g_learning_rate / fall, train.d_learning_rate / fall
+
+
+def _set_learning_rates(state: TrainState, train: TrainConfig) -> None:
+    rates = learning_rates(train, state.images_seen)
+    for optim, rate in zip((state.g_optim, state.d_optim), rates, strict=True):
+        for group in optim.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # in the place that a recorded step reads
+            else:
+                group["lr"] = rate

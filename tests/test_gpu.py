@@ -1,0 +1,142 @@
+"""What only a GPU can show; skipped where there is none."""
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan.config import Config
+from gan.data.batches import batches, resident, streamed
+from gan.data.pack import PackedImages, pack
+from gan.data.sources import open_source
+from gan.sampling import load_trained
+from gan.training.checkpoint import newest_good
+from gan.training.loop import train
+from gan.training.precision import choose_precision
+from gan.training.state import TrainState, make_state
+from gan.training.steps import d_step, g_step, one_step
+from tests.conftest import tiny_config
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+def state_of(cfg: Config, device: torch.device = GPU, **precision: object) -> TrainState:
+    chosen = dataclasses.replace(choose_precision(cfg.hardware, device), **precision)
+    return make_state(cfg, 10, device, chosen)
+
+
+def images(num: int = 8, size: int = 16) -> Iterator[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        yield torch.randint(0, 256, (num, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def after(state: TrainState, cfg: Config, steps: int) -> list[torch.Tensor]:
+    for batch in itertools.islice(images(), steps):
+        values = one_step(state, cfg, batch, torch.arange(8))
+    nets = (state.g, state.d, state.g_ema)
+    return [*values.values(), *(t for net in nets for t in net.state_dict().values())]
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel", "reference"])
+@pytest.mark.parametrize("loss", ["non_saturating", "hinge", "relativistic"])
+@pytest.mark.parametrize(
+    ("norm", "penalty"),
+    [("batch", "none"), ("spectral", "none"), ("spectral", "r1"), ("none", "r1_r2")],
+)
+def test_recorded_steps_are_the_plain_ones_bit_for_bit(
+    tmp_path: Path, upsample: str, loss: str, norm: str, penalty: str
+) -> None:
+    cfg = tiny_config(
+        tmp_path,
+        model={"d_norm": norm, "upsample": upsample, "conditional": True},
+        train={"loss": loss, "penalty": penalty, "augment": "diffaugment"},
+    )
+    recorded, plain = state_of(cfg), state_of(cfg)
+    assert recorded.replay
+    plain.replay = None
+    found = zip(after(recorded, cfg, 8), after(plain, cfg, 8), strict=True)
+    assert all(torch.equal(a, b) for a, b in found)
+
+
+def test_a_step_waits_for_nothing(tmp_path: Path) -> None:
+    cfg = tiny_config(
+        tmp_path, data={"flip": True}, model={"conditional": True}, train={"augment": "diffaugment"}
+    )
+    packed = pack(open_source(cfg.data), cfg.data)
+    stream = batches(packed, 8, seed=0, flip=True, device=GPU)
+    state = make_state(cfg, len(packed.classes), GPU, choose_precision(cfg.hardware, GPU))
+    for _ in range(5):
+        one_step(state, cfg, *next(stream))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(20):
+            one_step(state, cfg, *next(stream))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_images_are_the_same_from_the_device_and_from_the_file(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path)
+    packed: PackedImages = pack(open_source(cfg.data), cfg.data)
+    indices = torch.randperm(len(packed))[:50].numpy()
+    held, fetched = resident(packed, GPU)(indices), streamed(packed, GPU)(indices)
+    assert held.is_cuda and fetched.is_cuda
+    assert torch.equal(held.cpu(), torch.tensor(packed.images[indices]))
+    assert torch.equal(held, fetched)
+
+
+def last_checkpoint(run_dir: Path) -> str:
+    path = next(iter(newest_good(run_dir / "checkpoints"))).path
+    return path.name + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_run_goes_on_exactly(tmp_path: Path) -> None:
+    sections = {"model": {"g_width": 32, "d_width": 32}, "train": {"augment": "diffaugment"}}
+    for name, ends in (("whole", (10,)), ("cut", (5, 6, 10))):
+        for num_steps in ends:
+            cut = {**sections, "train": {**sections["train"], "num_steps": num_steps}}
+            train(tiny_config(tmp_path, **cut), tmp_path / name, "cuda")
+    assert last_checkpoint(tmp_path / "whole") == last_checkpoint(tmp_path / "cut")
+
+
+def test_a_checkpoint_goes_from_gpu_to_cpu_and_back(tmp_path: Path) -> None:
+    for num_steps, device in ((4, "cuda"), (6, "cpu"), (8, "cuda")):
+        state = train(
+            tiny_config(tmp_path, train={"num_steps": num_steps}), tmp_path / "run", device
+        )
+        assert state.step == num_steps
+    assert "not bit-identical" in (tmp_path / "run" / "log.txt").read_text()
+    z = torch.randn(16, 8)
+    there, here = (
+        load_trained(tmp_path / "run", device).images(z).astype(float) for device in (GPU, CPU)
+    )
+    assert abs(there - here).mean() < 2  # grey levels
+
+
+@pytest.mark.parametrize("size", [28, 64])
+def test_the_fast_precision_follows_fp32_from_identical_states(tmp_path: Path, size: int) -> None:
+    """Losses within 2 %, gradients within an angle of cosine 0.98 of the CPU's in fp32."""
+    cfg = tiny_config(
+        tmp_path, data={"image_size": size}, model={"g_width": 16, "d_width": 16},
+        hardware={"precision": "fp32"},
+    )  # fmt: skip
+    exact = state_of(cfg, CPU)
+    fast = state_of(cfg, dtype=torch.bfloat16, channels_last=True)
+    real = next(images(8, size)).float() / 127.5 - 1
+    z = torch.randn(8, 8)
+    fakes = [exact.g(z), fast.g(z.to(GPU))]
+    for do, name, tag in ((d_step, "d", "loss/d"), (g_step, "g", "loss/g")):
+        fast.d.load_state_dict(exact.d.state_dict())
+        a, b = do(exact, cfg, real, fakes[0], None), do(fast, cfg, real.to(GPU), fakes[1], None)
+        assert abs(float(a[tag]) - float(b[tag])) < 0.02 * max(1, float(a[tag]))
+        u, v = (
+            torch.cat([p.grad.flatten().cpu() for p in getattr(state, name).parameters()])
+            for state in (exact, fast)
+        )
+        assert torch.nn.functional.cosine_similarity(u, v, dim=0) > 0.98
