@@ -97,6 +97,7 @@ ROWS = {
     **_beside("CIFAR-10", "cifar10", 384_000, 12),
     **_beside("CIFAR-10", "cifar10", 4_096_000, 20, suffix=", long"),
     **_beside("CelebA, 64 pixels", "celeba64", 51_200, 8),
+    "celeba64_gpu": Row("CelebA, 64 pixels", "configs/celeba64_gpu.yaml"),
     "quickstart, as it is": _short(),
     "no classes": _short("model.conditional=false"),
     "learning rates 2e-4": _short(*_rate("2e-4")),
