@@ -89,15 +89,17 @@ ROWS = {
         "Quickstart", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
     ),
     **_beside("MNIST", "mnist", 512_000, 8, batch=32),
-    **_beside("MNIST", "mnist", 2_048_000, 20, batch=32, suffix=", long"),
+    **_beside("MNIST", "mnist", 1_024_000, 10, batch=32, suffix=", long"),
     "mnist, 45 seconds": Row("MNIST", "configs/mnist.yaml", ("train.max_minutes=0.75",)),
     **_beside("Fashion-MNIST", "fashion_mnist", 384_000, 12),
-    **_beside("Fashion-MNIST", "fashion_mnist", 2_048_000, 20, suffix=", long"),
+    **_beside("Fashion-MNIST", "fashion_mnist", 1_024_000, 10, suffix=", long"),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_beside("CIFAR-10", "cifar10", 384_000, 12),
     **_beside("CIFAR-10", "cifar10", 4_096_000, 20, suffix=", long"),
     **_beside("CelebA, 64 pixels", "celeba64", 51_200, 8),
-    "celeba64_gpu": Row("CelebA, 64 pixels", "configs/celeba64_gpu.yaml"),
+    "celeba64_gpu": Row(
+        "CelebA, 64 pixels", "configs/celeba64_gpu.yaml", ("train.num_steps=28000",)
+    ),
     "quickstart, as it is": _short(),
     "no classes": _short("model.conditional=false"),
     "learning rates 2e-4": _short(*_rate("2e-4")),

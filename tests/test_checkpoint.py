@@ -131,7 +131,7 @@ def test_a_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, r"^\S+: checkpoint format 99; this program reads 1$"),
+        ({"format": 99}, r"^\S+: checkpoint format 99; this program reads 2$"),
         ({"format": torch.zeros(2)}, "checkpoint format tensor"),
         ({"step": "many"}, "step must be of type int; got str"),
         ({"step": -1}, "step must be a count; got -1"),
@@ -144,6 +144,15 @@ def test_another_version_and_foreign_values_are_named(
     values = {**payload(), **changes}
     save_checkpoint(saved, {key: value for key, value in values.items() if value is not ...})
     with pytest.raises(BadCheckpoint, match=message):
+        load_checkpoint(saved)
+
+
+def test_format_1_is_read_but_for_its_classes(saved: Path) -> None:
+    old = {**payload(), "format": 1, "g_ema_updates": 3}
+    save_checkpoint(saved, {**old, "config": {"model": {"conditional": False}}})
+    assert load_checkpoint(saved).keys() == TYPES.keys()
+    save_checkpoint(saved, {**old, "config": {"model": {"conditional": True}}})
+    with pytest.raises(BadCheckpoint, match=r"format 1 with classes.* train again"):
         load_checkpoint(saved)
 
 

@@ -156,3 +156,13 @@ def test_spectral_norm_bounds_every_layer_by_one() -> None:
             largest = torch.linalg.matrix_norm(module.weight.detach().flatten(1), ord=2)
             assert abs(largest - 1) < 0.02
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in d.modules())
+
+
+def test_a_class_cannot_outgrow_the_noise() -> None:
+    g = Generator(ModelConfig(conditional=True, g_width=4, z_dim=8), (1, 16, 16), 3).eval()
+    z, labels = torch.randn(6, 8), torch.arange(6) % 3
+    with torch.no_grad():
+        before = g(z, labels)
+        g.embedding.weight *= 30
+        torch.testing.assert_close(g(z, labels), before)
+        assert not torch.allclose(g(z, labels.flip(0)), before)

@@ -7,12 +7,13 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle
+from torch.nn.functional import normalize, pixel_shuffle
 
 from gan.config import ModelConfig
 from gan.nn.sizes import num_levels
 from gan.nn.transposed_conv import TransposedConv2d
 
+_CLASS_RMS = 0.1  # of a class's coordinates, beside latents of about 1
 _MAX_WIDENING = 8  # the deepest layers have at most 8 times g_width or d_width channels
 
 
@@ -50,13 +51,14 @@ class Generator(nn.Module):
         self.apply(init_weights)
         self.apply(_init_subpixel)
         if self.embedding is not None:
-            # below the noise: from N(0, 1) each class came out as a few images, whatever z was
-            nn.init.normal_(self.embedding.weight, 0.0, 0.1)
+            nn.init.normal_(self.embedding.weight, 0.0, _CLASS_RMS)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps (N, Z) to (N, C, H, W)."""
         if self.embedding is not None:
-            z = torch.cat([z, self.embedding(labels)], dim=1)  # (N, 2Z)
+            # held below the noise: free to grow, a class drowned it and came out as a few images
+            classes = normalize(self.embedding(labels)) * (_CLASS_RMS * z.shape[1] ** 0.5)
+            z = torch.cat([z, classes], dim=1)  # (N, 2Z)
         return self.layers(z[:, :, None, None])
 
 

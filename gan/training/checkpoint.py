@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-FORMAT = 1
+FORMAT = 2
 TYPES: dict[str, type] = {
     "format": int,
     "config": dict,  # the settings that decide what the run computes
@@ -97,11 +97,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from None
     if not isinstance(payload, dict) or "format" not in payload:
         raise BadCheckpoint(f"{path}: not a checkpoint of this program")
+    if type(payload["format"]) is int and payload["format"] == 1:
+        _from_format_1(payload, path)
     if type(payload["format"]) is not int or payload["format"] != FORMAT:
         raise BadCheckpoint(
             f"{path}: checkpoint format {payload['format']!r:.20}; this program reads {FORMAT}"
         )
-    payload.pop("g_ema_updates", None)  # files written before 2026-11-23 have it: the step again
     if payload.keys() != TYPES.keys():
         missing, extra = TYPES.keys() - payload.keys(), payload.keys() - TYPES.keys()
         raise BadCheckpoint(
@@ -114,6 +115,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if kind is int and not 0 <= payload[key] < 1 << 53:
             raise BadCheckpoint(f"{path}: {key} must be a count; got {payload[key]!r:.40}")
     return Checkpoint(path, payload, hashlib.sha256(data).hexdigest()[:16])
+
+
+def _from_format_1(payload: dict[str, Any], path: Path) -> None:
+    """Makes format 2 of format 1, which had the step twice and whose classes could grow."""
+    config = payload.get("config")
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict) or model.get("conditional"):
+        raise BadCheckpoint(
+            f"{path}: checkpoint format 1 with classes, which are computed in another way now; "
+            "use the version that wrote it, or train again"
+        )
+    payload["format"] = FORMAT
+    payload.pop("g_ema_updates", None)
 
 
 def _read_whole(path: Path) -> bytes:
