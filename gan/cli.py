@@ -53,6 +53,16 @@ def _mendable(verb: Callable[..., None]) -> Callable[..., None]:
             _fail(f"{where}{error.strerror or error}{hint}", EXIT_DISK_FULL if full else 1)
         except ValueError as error:
             _fail(str(error), 1)
+        except RuntimeError as error:
+            import torch
+
+            if not isinstance(error, torch.OutOfMemoryError):
+                raise
+            _fail(
+                "the GPU has no room for this; free it of other processes, or lower "
+                "train.batch_size, data.image_size, model.g_width or model.d_width in a new run",
+                1,
+            )
         except KeyboardInterrupt:  # before a run has anything to save
             _fail("interrupted", EXIT_INTERRUPTED)
 

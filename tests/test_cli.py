@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -175,3 +176,15 @@ def test_runs_without_a_directory_are_numbered(
         "00000-smoke",
         "00001-smoke",
     ]
+
+
+def test_a_full_gpu_is_one_line_and_exit_1(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr("gan.training.loop.one_step", no_room)
+    found = gan("train", config, "--run-dir", tmp_path / "run")
+    assert found.exit_code == 1
+    assert "\nError: the GPU has no room for this; " in found.stderr
