@@ -13,6 +13,7 @@ from gan.training.state import TrainState, make_state
 from gan.training.steps import one_step
 
 _TIMED_STEPS = 3
+_GPU_FIRST_STEPS = 5  # until they are recorded
 
 
 def dry_run(cfg: Config, device_name: str = "auto") -> str:
@@ -58,7 +59,9 @@ def _seconds_per_step(state: TrainState, cfg: Config, source: Source) -> float:
     labels = None
     if cfg.model.conditional and source.labels is not None:
         labels = torch.from_numpy(source.labels[:1]).expand(len(images))
-    float(one_step(state, cfg, images, labels)["loss/g"])  # the first is slow, and is not counted
+    for _ in range(_GPU_FIRST_STEPS if state.replay else 1):  # slow, and not counted
+        values = one_step(state, cfg, images, labels)
+    float(values["loss/g"])
     started = time.perf_counter()
     for _ in range(_TIMED_STEPS):
         values = one_step(state, cfg, images, labels)
