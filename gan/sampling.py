@@ -149,7 +149,8 @@ def generate(
     """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; the mode is put back."""
     device = next(generator.parameters()).device
     size = _GPU_BATCH if device.type == "cuda" else _BATCH
-    if training := generator.training:
+    training = generator.training
+    if training:
         generator.eval()
 
     def draw(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -162,7 +163,8 @@ def generate(
         inputs = {k: send(v[start : start + size], device) for k, v in given.items()}
         drawn = replay(draw, inputs) if replay else draw(inputs)
         images.append(drawn["images"].cpu().numpy())
-    generator.train(training)
+    if training:
+        generator.train()
     return np.concatenate(images)
 
 
