@@ -14,10 +14,9 @@ def draw_augmentation(
 ) -> Tensor:
     """Returns float32 (7, N): brightness, saturation, contrast in [0, 1), shifts, places to cut."""
     _, *sides = image_shape
-    reach = [round(side / 8) for side in sides]
     draws = [
         *rng.random((3, num), dtype=np.float32),
-        *(rng.integers(0, 2 * r + 1, num) for r in reach),
+        *(rng.integers(0, 2 * _reach(side) + 1, num) for side in sides),
         *(rng.integers(0, side + 1, num) for side in sides),
     ]
     return torch.from_numpy(np.stack(draws, dtype=np.float32, casting="unsafe"))
@@ -34,11 +33,15 @@ def diffaugment(images: Tensor, draws: Tensor) -> Tensor:
     return _cut_out(_translate(images, draws[3:5].long()), draws[5:])
 
 
+def _reach(side: int) -> int:
+    """Returns the largest shift along a side, in pixels."""
+    return round(side / 8)
+
+
 def _translate(images: Tensor, shifts: Tensor) -> Tensor:
     """Shifts by up to an eighth of a side (2, N), filling with zeros."""
     num, _, height, width = images.shape
-    reach = (round(height / 8), round(width / 8))
-    padded = pad(images, (reach[1], reach[1], reach[0], reach[0]))
+    padded = pad(images, (*[_reach(width)] * 2, *[_reach(height)] * 2))
     image = torch.arange(num, device=images.device)[:, None, None]
     rows = shifts[0][:, None, None] + torch.arange(height, device=images.device)[:, None]
     columns = shifts[1][:, None, None] + torch.arange(width, device=images.device)

@@ -97,12 +97,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from None
     if not isinstance(payload, dict) or "format" not in payload:
         raise BadCheckpoint(f"{path}: not a checkpoint of this program")
-    if type(payload["format"]) is int and payload["format"] == 1:
-        _from_format_1(payload, path)
-    if type(payload["format"]) is not int or payload["format"] != FORMAT:
+    version = payload["format"]
+    if type(version) is not int or version not in (1, FORMAT):
         raise BadCheckpoint(
-            f"{path}: checkpoint format {payload['format']!r:.20}; this program reads {FORMAT}"
+            f"{path}: checkpoint format {version!r:.20}; this program reads {FORMAT}"
         )
+    if version == 1:
+        _from_format_1(payload, path)
     if payload.keys() != TYPES.keys():
         missing, extra = TYPES.keys() - payload.keys(), payload.keys() - TYPES.keys()
         raise BadCheckpoint(

@@ -8,12 +8,12 @@ from gan.config import Config
 from gan.data.pack import peek
 from gan.data.sources import Source, open_source
 from gan.training.precision import choose_device, choose_precision
+from gan.training.replay import PLAIN_CALLS
 from gan.training.sizes import require_memory
 from gan.training.state import TrainState, make_state
 from gan.training.steps import one_step
 
 _TIMED_STEPS = 3
-_GPU_FIRST_STEPS = 5  # until they are recorded
 
 
 def dry_run(cfg: Config, device_name: str = "auto") -> str:
@@ -59,7 +59,8 @@ def _seconds_per_step(state: TrainState, cfg: Config, source: Source) -> float:
     labels = None
     if cfg.model.conditional and source.labels is not None:
         labels = torch.from_numpy(source.labels[:1]).expand(len(images))
-    for _ in range(_GPU_FIRST_STEPS if state.replay else 1):  # slow, and not counted
+    # until a GPU has recorded them, steps are slow, as the first one always is: not counted
+    for _ in range(PLAIN_CALLS + 1 if state.replay else 1):
         values = one_step(state, cfg, images, labels)
     float(values["loss/g"])
     started = time.perf_counter()

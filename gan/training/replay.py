@@ -11,7 +11,7 @@ from torch import Tensor
 
 Tensors = dict[str, Tensor]
 
-_BEFORE = 3  # plain calls first: libraries set themselves up and gradients find their memory
+PLAIN_CALLS = 3  # come first: libraries set themselves up and gradients find their memory
 
 
 @dataclass
@@ -23,8 +23,8 @@ class _Recorded:
 
 @dataclass
 class Replay:
-    """Calls a function of tensors on a GPU; from the fourth call with inputs of the same shapes on
-    as a recorded CUDA graph.
+    """Calls a function of tensors on a GPU; after PLAIN_CALLS with inputs of the same shapes, as a
+    recorded CUDA graph.
 
     It must be the same function at each call, do the same for all inputs of the same shapes, look
     at no value on the CPU, and every other tensor it reads must stay where it is. What a call
@@ -38,7 +38,7 @@ class Replay:
         """Returns function(inputs); the inputs lie on the current GPU."""
         shapes = tuple(tensor.shape for tensor in inputs.values())
         self._calls[shapes] = self._calls.get(shapes, 0) + 1
-        if self._calls[shapes] <= _BEFORE:
+        if self._calls[shapes] <= PLAIN_CALLS:
             return _on_a_side_stream(function, inputs)
         if shapes not in self._recorded:
             self._recorded[shapes] = _record(function, inputs)

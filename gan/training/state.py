@@ -46,6 +46,7 @@ def make_state(
     ranks: Ranks | None = None,
 ) -> TrainState:
     """Builds a run at step 0; its weights depend on train.seed alone."""
+    ranks = ranks or Ranks()
     classes = num_classes if cfg.model.conditional else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.train.seed)
@@ -61,9 +62,9 @@ def make_state(
         d_optim=_adam(d, cfg.train.d_learning_rate, cfg),
         device=device,
         precision=precision,
-        ranks=ranks or Ranks(),
+        ranks=ranks,
         # gradients averaged over ranks were not tried in a graph
-        replay=Replay() if device.type == "cuda" and not (ranks and ranks.world_size > 1) else None,
+        replay=Replay() if device.type == "cuda" and ranks.world_size == 1 else None,
     )
     if precision.compiled:
         g.compile()

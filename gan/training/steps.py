@@ -160,8 +160,9 @@ def frozen(module: nn.Module) -> Iterator[None]:
 def _augmentation(state: TrainState, cfg: Config) -> Tensor:
     """Returns this rank's draws of the step (R, 7, N), for each role that images are seen in."""
     num = cfg.train.batch_size // state.ranks.world_size
+    used = _ROLES if LOSSES[cfg.train.loss].g_needs_real else _ROLES[:-1]
     draws = []
-    for role in range(len(_ROLES)):
+    for role in range(len(used)):
         # every draw has a place of its own, also on several ranks
         place = (state.step * len(_ROLES) + role) * state.ranks.world_size + state.ranks.rank
         stream = rng(cfg.train.seed, place, "augment")
