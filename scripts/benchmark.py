@@ -22,7 +22,7 @@ from benchmark_parts import (
     command_costs,
     data_path,
     data_sizes,
-    kernel_share,
+    kernel_costs,
     machine,
     matrix_peaks,
     race,
@@ -91,12 +91,8 @@ def training(
             "gan": ours,
             "gan, fp32": our_step(our_state(plain, device), plain, images),
         }
-        speeds = race(contest, len(images), rounds)
-        gpu = (
-            dict(zip(("kernel_share", "kernels"), kernel_share(ours), strict=True))
-            if device.type == "cuda"
-            else {}
-        )
+        speeds = race(contest, len(images), rounds, device)
+        kernels = kernel_costs(ours) if device.type == "cuda" else {}
         state.replay = None  # so that the operations of a step can be counted
         gflop = gflop_per_image(ours, len(images))
         dtype = str(state.precision.dtype).removeprefix("torch.")
@@ -109,7 +105,7 @@ def training(
             "classic_gflop_per_image": gflop_per_image(contest["classic"], len(images)),
             "share_of_matrix_peak": gflop * speeds["gan"] / peaks[dtype],
             "share_of_roofline": speeds["gan"] * limit_s / len(images),
-            **gpu,
+            **kernels,
         }
         del state, ours, contest
         gc.collect()
@@ -134,7 +130,8 @@ def sampling(folder: Path, device: torch.device, rounds: int) -> dict[str, dict[
                 "classic": lambda z=z: classic_images(z),
                 "gan": lambda z=z: ours.images(z),
             }
-            found[f"{num} images"] = race(contest, num, rounds if num > 1 else 10 * rounds)
+            turns = rounds if num > 1 else 10 * rounds
+            found[f"{num} images"] = race(contest, num, turns, device)
     return found
 
 
@@ -152,7 +149,7 @@ def growth(device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
             cfg = config(**{"side": 32, **changed})
             images = random_images(cfg)
             step = our_step(our_state(cfg, device), cfg, images)
-            speed = race({"gan": step}, len(images), max(3, rounds // 2))["gan"]
+            speed = race({"gan": step}, len(images), max(3, rounds // 2), device)["gan"]
             found[name][value] = 1000 / speed
     return found
 

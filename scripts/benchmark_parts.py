@@ -22,12 +22,13 @@ from gan.data.batches import batches
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
 from gan.training.precision import autocast
+from gan.training.replay import PLAIN_CALLS
 from gan.training.state import TrainState
 
 Contest = dict[str, Callable[[], Any]]
 
-_FIRST = 5 if torch.cuda.is_available() else 2  # calls that are not counted
-_GPU_CALLS = 20
+_CPU = torch.device("cpu")
+_GPU_CALLS = 20  # a turn
 
 
 def machine() -> str:
@@ -43,14 +44,17 @@ def machine() -> str:
     )
 
 
-def race(contest: Contest, num_images: int, rounds: int) -> dict[str, float]:
+def race(
+    contest: Contest, num_images: int, rounds: int, device: torch.device = _CPU
+) -> dict[str, float]:
     """Returns images/s of each contestant: medians over rounds in which each has its turn.
 
-    Where there is a GPU, a turn is 20 calls between two of its events.
+    On a GPU a turn is 20 calls between two of its events.
     """
-    seconds = _seconds_on_gpu if torch.cuda.is_available() else _seconds
+    on_gpu = device.type == "cuda"
+    seconds = _seconds_on_gpu if on_gpu else _seconds
     for run in contest.values():
-        for _ in range(_FIRST):
+        for _ in range(PLAIN_CALLS + 2 if on_gpu else 2):  # not counted
             run()
     times: dict[str, list[float]] = {name: [] for name in contest}
     for _ in range(rounds):
@@ -75,8 +79,8 @@ def _seconds_on_gpu(run: Callable[[], Any]) -> float:
     return begin.elapsed_time(end) / 1000 / _GPU_CALLS
 
 
-def kernel_share(run: Callable[[], Any]) -> tuple[float, float]:
-    """Returns the share of a call's time in which a GPU computes, and how many kernels it starts:
+def kernel_costs(run: Callable[[], Any]) -> dict[str, float]:
+    """Returns the share of a call's time in which the GPU computes, and how many kernels it starts:
     the kernels' times by torch's profiler, the call's by events without it."""
     whole = _seconds_on_gpu(run)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as found:
@@ -85,7 +89,7 @@ def kernel_share(run: Callable[[], Any]) -> tuple[float, float]:
         torch.cuda.synchronize()
     kernels = [e for e in found.events() if e.device_type == torch.autograd.DeviceType.CUDA]
     busy = sum(kernel.time_range.elapsed_us() for kernel in kernels) / 1e6 / _GPU_CALLS
-    return busy / whole, len(kernels) / _GPU_CALLS
+    return {"kernel_share": busy / whole, "kernels": len(kernels) / _GPU_CALLS}
 
 
 def matrix_peaks(device: torch.device) -> dict[str, float]:
@@ -93,7 +97,7 @@ def matrix_peaks(device: torch.device) -> dict[str, float]:
     peaks, side = {}, 8192 if device.type == "cuda" else 2048
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         a, b = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
-        peaks[name] = race({"": lambda a=a, b=b: a @ b}, 1, 9)[""] * 2 * side**3 / 1e9
+        peaks[name] = race({"": lambda a=a, b=b: a @ b}, 1, 9, device)[""] * 2 * side**3 / 1e9
     return peaks
 
 
@@ -149,7 +153,7 @@ def _fastest(
                 "input": partial(back, out, a, w, None, *how, [True, False, False]),
                 "weight": partial(back, out, a, w, None, *how, [False, True, False]),
             }
-            for name, speed in race(passes, 1, rounds).items():
+            for name, speed in race(passes, 1, rounds, x.device).items():
                 times[name].append(1 / speed)
     counts = {"forward": forward, "input": to_input, "weight": to_weight}
     return sum(min(times[name]) * count for name, count in counts.items())
