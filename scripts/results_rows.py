@@ -1,0 +1,98 @@
+"""The rows of docs/results.md: which recipe on which data, for how long."""
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One recipe on one data set."""
+
+    group: str
+    config: str
+    changes: tuple[str, ...] = ()
+    num: int = 5000  # images to judge
+
+
+def _short(*changes: str) -> Row:
+    """One change of the quickstart recipe, with 112,000 images in all, however long that takes."""
+    budget = ("train.num_steps=1750", "train.max_minutes=null", "train.evaluate_every_steps=350")
+    return Row("Ablations", "configs/quickstart.yaml", (*budget, *changes))
+
+
+def _rate(value: str) -> tuple[str, ...]:
+    return f"train.g_learning_rate={value}", f"train.d_learning_rate={value}"
+
+
+# the published recipe in the same networks, on the same images
+_CLASSIC = ("train.batch_size=64", "model.conditional=false", *_rate("2e-4"),
+            "train.learning_rate_halflife_images=null", "train.ema_halflife_images=0",
+            "train.augment=none")  # fmt: skip
+
+
+def _beside(
+    group: str, name: str, images: int, evaluations: int, batch: int = 64, *, long: bool = False
+) -> dict[str, Row]:
+    """Returns a config's own row and that of the classic recipe, after equally many images.
+
+    A long row is for a GPU, at whose speed it is to show and save itself seldom.
+    """
+    suffix = ", long" if long else ""
+    seldom = ("sample", "checkpoint") if long else ()
+    logs = ("train.log_every_steps=400",) if long else ()
+
+    def budget(size: int) -> tuple[str, ...]:
+        steps = images // size
+        every = steps // evaluations
+        cadences = (f"train.{what}_every_steps={every}" for what in ("evaluate", *seldom))
+        return (f"train.num_steps={steps}", *cadences, *logs)
+
+    config = f"configs/{name}.yaml"
+    return {
+        f"{name}{suffix}": Row(group, config, budget(batch)),
+        f"{name}, classic recipe{suffix}": Row(group, config, (*budget(64), *_CLASSIC)),
+    }
+
+
+_CROSS = {
+    "pac 2": "model.pac=2",
+    "relativistic": "train.loss=relativistic",
+    "spectral": "model.d_norm=spectral",
+}
+ROWS = {
+    "quickstart": Row(
+        "Quickstart", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
+    ),
+    **_beside("MNIST", "mnist", 512_000, 8, batch=32),
+    **_beside("MNIST", "mnist", 1_024_000, 10, batch=32, long=True),
+    "mnist, 45 seconds": Row("MNIST", "configs/mnist.yaml", ("train.max_minutes=0.75",)),
+    **_beside("Fashion-MNIST", "fashion_mnist", 384_000, 12),
+    **_beside("Fashion-MNIST", "fashion_mnist", 1_024_000, 10, long=True),
+    "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
+    **_beside("CIFAR-10", "cifar10", 384_000, 12),
+    **_beside("CIFAR-10", "cifar10", 4_096_000, 20, long=True),
+    **_beside("CelebA, 64 pixels", "celeba64", 51_200, 8),
+    "celeba64_gpu": Row("CelebA, 64 pixels", "configs/celeba64_gpu.yaml"),
+    "quickstart, as it is": _short(),
+    "no classes": _short("model.conditional=false"),
+    "learning rates 2e-4": _short(*_rate("2e-4")),
+    "learning rates 1e-3": _short(*_rate("1e-3")),
+    "learning rates 1e-3, halved after 40,000": _short(
+        *_rate("1e-3"), "train.learning_rate_halflife_images=40000"
+    ),
+    "no average": _short("train.ema_halflife_images=0"),
+    "average over 20,000": _short("train.ema_halflife_images=20000", "train.ema_warmup=0.1"),
+    "batch 32": _short("train.batch_size=32", "train.num_steps=3500",
+                       "train.evaluate_every_steps=700"),
+    "width 64": _short("model.g_width=64", "model.d_width=64"),
+    "kernel 5": _short("model.kernel=5"),
+    "resize": _short("model.upsample=resize"),
+    "hinge": _short("train.loss=hinge"),
+    "diffaugment": _short("train.augment=diffaugment"),
+    "no norm in D, R1": _short("model.d_norm=none", "train.penalty=r1"),
+    "pac 2": _short(_CROSS["pac 2"]),
+    "relativistic": _short(_CROSS["relativistic"]),
+    "spectral": _short(_CROSS["spectral"]),
+    "pac 2, relativistic": _short(_CROSS["pac 2"], _CROSS["relativistic"]),
+    "pac 2, spectral": _short(_CROSS["pac 2"], _CROSS["spectral"]),
+    "relativistic, spectral": _short(_CROSS["relativistic"], _CROSS["spectral"]),
+    "pac 2, relativistic, spectral": _short(*_CROSS.values()),
+}  # fmt: skip
