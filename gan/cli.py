@@ -3,8 +3,6 @@
 Libraries are imported inside the verbs, so that `gan --help` answers at once.
 """
 
-import errno
-import functools
 import os
 import shlex
 import sys
@@ -15,8 +13,7 @@ from typing import Any
 import click
 
 from gan import __version__
-
-EXIT_CONFIG, EXIT_DIVERGED, EXIT_DISK_FULL, EXIT_INTERRUPTED = 2, 3, 4, 130
+from gan.endings import EXIT_DIVERGED, fail, mendable
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -35,45 +32,6 @@ _FORCE = click.option("--force", is_flag=True, help="Overwrite what is there.")
 _LABEL = click.option("--label", help="Only this class, by name or number (conditional runs).")
 
 
-def _mendable(verb: Callable[..., None]) -> Callable[..., None]:
-    """Turns what a user can mend into one short message and the exit code of its kind."""
-
-    @functools.wraps(verb)
-    def run(*args: Any, **kwargs: Any) -> None:
-        from gan.config import ConfigError
-
-        try:
-            verb(*args, **kwargs)
-        except ConfigError as error:
-            _fail(str(error), EXIT_CONFIG)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            where = f"{error.filename}: " if error.filename else ""
-            hint = "; free some room and give the same command again" if full else ""
-            _fail(f"{where}{error.strerror or error}{hint}", EXIT_DISK_FULL if full else 1)
-        except ValueError as error:
-            _fail(str(error), 1)
-        except RuntimeError as error:
-            import torch
-
-            if not isinstance(error, torch.OutOfMemoryError):
-                raise
-            _fail(
-                "the GPU has no room for this; free it of other processes, or lower "
-                "train.batch_size, data.image_size, model.g_width or model.d_width in a new run",
-                1,
-            )
-        except KeyboardInterrupt:  # before a run has anything to save
-            _fail("interrupted", EXIT_INTERRUPTED)
-
-    return run
-
-
-def _fail(message: str, code: int) -> None:
-    click.echo(f"Error: {message}", err=True)
-    sys.exit(code)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gan")
 def main() -> None:
@@ -89,7 +47,7 @@ def main() -> None:
 @_SET
 @_DEVICE
 @click.option("--dry-run", is_flag=True, help="Show sizes and estimates; write nothing.")
-@_mendable
+@mendable
 def train(
     config: Path, run_dir: Path | None, overrides: tuple[str, ...], device: str, dry_run: bool
 ) -> None:
@@ -120,7 +78,7 @@ def train(
         click.echo(f"stopped and saved; to go on: {shlex.join(map(str, again))}", err=True)
         sys.exit(128 + stopped.signum)
     except (NonFinite, Collapsed) as error:
-        _fail(str(error), EXIT_DIVERGED)
+        fail(str(error), EXIT_DIVERGED)
 
 
 @main.command()
@@ -131,7 +89,7 @@ def train(
 @_LABEL
 @_DEVICE
 @_FORCE
-@_mendable
+@mendable
 def sample(
     run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None, device: str,
     force: bool,
@@ -160,7 +118,7 @@ def sample(
 @_LABEL
 @_DEVICE
 @_FORCE
-@_mendable
+@mendable
 def walk(
     run_or_checkpoint: Path, points: int, steps: int, seed: int, out: Path, label: str | None,
     device: str, force: bool,
@@ -185,7 +143,7 @@ def walk(
 @_SEED
 @click.option("--data-root", help="Where the real images are [default: $GAN_DATA, else data].")
 @_DEVICE
-@_mendable
+@mendable
 def evaluate(
     run_or_checkpoint: Path, features: str | None, num: int, seed: int, data_root: str | None,
     device: str,
@@ -212,7 +170,7 @@ def evaluate(
 @main.command()
 @click.argument("config", type=_PATH)
 @_SET
-@_mendable
+@mendable
 def data(config: Path, overrides: tuple[str, ...]) -> None:
     """Find, check, download where allowed, and pack the images of a config."""
     from gan.config import load_config
@@ -234,7 +192,7 @@ def data(config: Path, overrides: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("config", type=_PATH)
 @_SET
-@_mendable
+@mendable
 def config(config: Path, overrides: tuple[str, ...]) -> None:
     """Show every setting of a config with its meaning."""
     from gan.config import describe, load_config

@@ -15,7 +15,7 @@ ROWS = [
     "data.batches metrics.reference training.sizes training.state",
     "metrics.evaluate training.steps training.run",
     "training.resume training.report training.dry_run training.judge",
-    "training.loop",
+    "training.loop endings",
     "cli",
     "__main__",
 ]
