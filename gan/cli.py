@@ -70,7 +70,7 @@ def train(
     from gan.training.loop import train as run
 
     try:
-        run(cfg, run_dir, device, name=config.stem, progress=_progress_bar("packing"))
+        run(cfg, run_dir, device, name=config.stem, progress=_progress_bar())
     except Stopped as stopped:
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
@@ -98,7 +98,7 @@ def sample(
 
     The same seed gives the same images, and the first k of --num n are those of --num k.
     """
-    _spare(out, force)
+    _spare(out, force, (".png", ".npz", ""))
     from gan.sampling import load_trained, save_samples
     from gan.training.precision import choose_device
 
@@ -124,9 +124,7 @@ def walk(
     device: str, force: bool,
 ) -> None:  # fmt: skip
     """Walk from latent to latent and back to the first, as a strip of images or a looping GIF."""
-    _spare(out, force)
-    if out.suffix not in (".png", ".gif"):
-        raise click.BadParameter(f"{out}: must end in .png or .gif", param_hint="--out")
+    _spare(out, force, (".png", ".gif"))
     from gan.sampling import load_trained, save_walk
     from gan.training.precision import choose_device
 
@@ -185,7 +183,7 @@ def data(config: Path, overrides: tuple[str, ...]) -> None:
         except NothingHeldOut as reason:
             click.echo(f"held out: nothing; {reason}")
             continue
-        packed = pack(source, cfg.data, _progress_bar("packing"))
+        packed = pack(source, cfg.data, _progress_bar())
         click.echo(f"{title}\n{summary(source, packed)}")
 
 
@@ -200,14 +198,19 @@ def config(config: Path, overrides: tuple[str, ...]) -> None:
     click.echo(describe(load_config(config, overrides)))
 
 
-def _spare(out: Path, force: bool) -> None:
-    """Refuses to overwrite unless asked to."""
-    if out.exists() and not force and not (out.is_dir() and not any(out.iterdir())):
+def _spare(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
+    """Refuses to write what the name does not say, and to overwrite unless asked to."""
+    is_folder = out.is_dir() and "" in suffixes
+    if out.suffix not in suffixes and not is_folder:
+        *most, last = [suffix or "nothing, for a folder" for suffix in suffixes]
+        ends = f"{', '.join(most)} or {last}"
+        raise click.BadParameter(f"{out}: must end in {ends}", param_hint="--out")
+    if out.exists() and not force and not (is_folder and not any(out.iterdir())):
         raise click.UsageError(f"{out} exists; give another --out, or --force to overwrite it")
 
 
-def _progress_bar(what: str) -> Callable[[int, int], None]:
-    """Returns a report of progress: a bar on a terminal, nothing elsewhere."""
+def _progress_bar() -> Callable[[int, int], None]:
+    """Returns a report of packing: a bar on a terminal, nothing elsewhere."""
     bar: Any = None
 
     def report(done: int, total: int) -> None:
@@ -217,7 +220,7 @@ def _progress_bar(what: str) -> Callable[[int, int], None]:
 
             rank = int(os.environ.get("RANK", "0"))
             hidden = rank > 0 or not sys.stderr.isatty()
-            bar = tqdm(total=total, desc=what, unit="image", disable=hidden)
+            bar = tqdm(total=total, desc="packing", unit="image", disable=hidden)
         bar.update(done - bar.n)
         if done == total:
             bar.close()

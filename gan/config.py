@@ -1,7 +1,7 @@
 """Owns every setting of an experiment: its type, default, bounds and meaning, and the YAML reader.
 
-A setting that does not change what a run computes (a length, a cadence, a place) is made with
-`_free`; all others are the run's identity, which every checkpoint carries.
+A setting that does not change what a run computes (a length, a cadence, a place) is marked free;
+all others are the run's identity, which every checkpoint carries.
 """
 
 import difflib

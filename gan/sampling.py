@@ -49,10 +49,6 @@ class Trained:
     data: str  # checksum of the images it was trained on
     replay: Replay | None = None  # on a GPU
 
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes) if self.cfg.model.conditional else 0
-
     def latents(self, num: int, seed: int) -> Tensor:
         """Returns the latents (N, Z) of a seed."""
         return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
@@ -64,8 +60,8 @@ class Trained:
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
         """Returns the labels (N,) of a seed, or one class for all, by name or number."""
         if only is None:
-            return draw_labels(num, self.num_classes, seed=seed)
-        names = self.classes[: self.num_classes]
+            return draw_labels(num, self.generator.num_classes, seed=seed)
+        names = self.classes[: self.generator.num_classes]
         if only not in names and not (only.isdigit() and int(only) < len(names)):
             choices = ", ".join(names[:20]) or "none: it was trained without classes"
             raise ValueError(f"--label {only}: the classes of {self.path} are {choices}")
@@ -119,9 +115,7 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
     Raises BadCheckpoint before any memory is taken if they do not fit the config.
     """
     with torch.device("meta"):
-        generator = Generator(
-            cfg.model, cfg.data.image_shape, num_classes if cfg.model.conditional else 0
-        )
+        generator = Generator(cfg.model, cfg.data.image_shape, num_classes)
     check_weights(generator, weights, "g_ema")
     generator.load_state_dict(weights, assign=True)
     return generator.eval().requires_grad_(False)
@@ -209,6 +203,8 @@ def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | 
         np.savez_compressed(out, **arrays)
     else:
         out.mkdir(exist_ok=True)
+        for old in out.glob("[0-9]" * 6 + ".png"):
+            old.unlink()  # those of another generator would be taken for this one's
         for i, image in enumerate(images):
             to_pil(image.transpose(1, 2, 0)).save(out / f"{i:06}.png", pnginfo=origin)
 

@@ -72,7 +72,7 @@ def start_energy(cfg: Config, num_classes: int) -> float:
     """Returns the energy of an untrained generator's images, with the batch's own statistics."""
     state = make_state(cfg, num_classes, CPU, choose_precision(cfg.hardware, CPU))
     z = draw_latents(256, cfg.model.z_dim, cfg.model.z_dist, seed=cfg.train.seed)
-    labels = draw_labels(256, num_classes if cfg.model.conditional else 0, seed=cfg.train.seed)
+    labels = draw_labels(256, state.g.num_classes, seed=cfg.train.seed)
     with torch.no_grad():
         return stride_energy(state.g(z, labels))[0]
 

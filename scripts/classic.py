@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from gan.config import Config, DataConfig, HardwareConfig, TrainConfig, load_config
 from gan.data.batches import batches
-from gan.data.pack import PackedImages
+from gan.data.pack import PackedImages, pack
+from gan.data.sources import open_source
 from gan.metrics.evaluate import evaluate
-from gan.metrics.reference import real_images
 from gan.sampling import load_trained
 from gan.training.checkpoint import save_checkpoint
 from gan.training.precision import choose_device, choose_precision
@@ -103,7 +103,7 @@ def main(
         run_dir.mkdir(parents=True)
         changes = [] if data_root is None else [f"data.root={json.dumps(data_root)}"]
         cfg = classic_config(load_config(config, changes).data, seed, size)
-        packed = real_images(cfg.data)[0]  # also those that the judgement will need
+        packed = pack(open_source(cfg.data), cfg.data)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     saved = train(cfg, packed, minutes * 60, run_dir, device)

@@ -28,6 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan.nn.transposed_conv import conv_transpose2d
+from gan.sampling import save_gif
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 ANIMATION = "transposed_conv_sliding.gif"
@@ -49,8 +50,7 @@ def animate(path: Path, *, kernel: int, stride: int, padding: int, size: int) ->
     frames = [
         draw_frame(x, taps, added, stride=stride, padding=padding) for added in range(size**2 + 1)
     ]
-    durations = [FRAME_MS] * size**2 + [LAST_FRAME_MS]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    save_gif(frames, path, frame_ms=FRAME_MS, last_ms=LAST_FRAME_MS)
 
 
 def draw_frame(x: Tensor, taps: Tensor, added: int, *, stride: int, padding: int) -> Image.Image:

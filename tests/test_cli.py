@@ -130,6 +130,34 @@ def test_a_dry_run_reports_and_writes_nothing(tmp_path: Path) -> None:
     assert not root.exists() and not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_refuses_what_the_run_would(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "images" / "0.png")
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({"data": {"source": "folder", "root": f"{tmp_path}/images"},
+                                      "model": {"conditional": True}}))  # fmt: skip
+    for words in (["train", config, "--dry-run"], ["train", config, "--run-dir", tmp_path / "run"]):
+        shown = gan(*words)
+        assert shown.exit_code == 1 and "has no classes here" in shown.output
+
+
+def test_sample_and_walk_write_only_what_the_name_says(tiny_run: Path, tmp_path: Path) -> None:
+    for verb, name in (("sample", "a.jpg"), ("sample", "a.PNG"), ("walk", "a.npz"), ("walk", "a")):
+        shown = gan(verb, tiny_run, "--out", tmp_path / name)
+        assert shown.exit_code == 2 and "must end in .png" in shown.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_samples_holds_those_of_one_call(tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "samples.v2"
+    out.mkdir()
+    (out / "mine.png").write_text("not ours")
+    for num in (8, 3):
+        assert gan("sample", tiny_run, "--num", num, "--out", out, "--force").exit_code == 0
+    names = [f"{i:06}.png" for i in range(3)]
+    assert sorted(path.name for path in out.iterdir()) == [*names, "mine.png"]
+
+
 def test_sample_and_walk_refuse_to_overwrite(tiny_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.png"
     assert gan("sample", tiny_run, "--num", 4, "--out", out).exit_code == 0

@@ -66,6 +66,15 @@ def test_a_folder_and_its_zip_give_the_same_images_and_classes(images: Path) -> 
     assert a.classes == b.classes == ("cat", "dog")
 
 
+def test_one_folder_around_all_images_is_no_class(images: Path) -> None:
+    around = zip_of(images.parent, images.parent.parent / "around.zip")
+    assert zipfile.ZipFile(around).namelist()[0] == "images/cat/0.png"
+    assert open_source(folder_config(around)).classes == ("cat", "dog")
+    flat = zip_of(images / "dog", images.parent.parent / "flat.zip")
+    for place in (flat, images / "dog"):
+        assert open_source(folder_config(place)).labels is None
+
+
 def test_names_that_lead_out_of_a_zip_lead_nowhere(images: Path, tmp_path: Path) -> None:
     archive = tmp_path / "a" / "b" / "evil.zip"
     archive.parent.mkdir(parents=True)

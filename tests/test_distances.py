@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from gan.metrics.distances import (
-    class_balance,
     confident_share,
     coverage,
     frechet_distance,
@@ -175,11 +174,11 @@ def test_nearest_distances_by_hand() -> None:
     torch.testing.assert_close(nearest_distances(queries, others), torch.tensor([5.0, 0.0]))
 
 
-def test_class_balance_by_hand() -> None:
-    assert class_balance(torch.tensor([0, 1, 2, 3] * 5), 4) == pytest.approx(0, abs=1e-12)
-    assert class_balance(torch.zeros(9, dtype=torch.long), 4) == pytest.approx(math.log(4))
+def test_divergence_from_uniform_by_hand() -> None:
+    assert mode_count(torch.tensor([0, 1, 2, 3] * 5), 4).kl == pytest.approx(0, abs=1e-12)
+    assert mode_count(torch.zeros(9, dtype=torch.long), 4).kl == pytest.approx(math.log(4))
     three_to_one = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
-    assert class_balance(torch.tensor([1, 0, 0, 0]), 2) == pytest.approx(three_to_one)
+    assert mode_count(torch.tensor([1, 0, 0, 0]), 2).kl == pytest.approx(three_to_one)
 
 
 def test_modes_and_their_divergence_by_hand() -> None:

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from gan.config import DataConfig, parse_config
-from gan.data.pack import PackedImages
+from gan.data.pack import PackedImages, pack
+from gan.data.sources import open_source
 from gan.metrics import inception
 from gan.metrics.evaluate import evaluate, memorisation, score
 from gan.metrics.features import load_features
-from gan.metrics.reference import Reference, make_reference, real_images
+from gan.metrics.reference import Reference, held_out_images, make_reference
 from gan.nn.generator import Generator
 from gan.sampling import Trained
 from gan.training.precision import choose_precision
@@ -54,9 +55,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def digits(root: str) -> PackedImages:
-    train, held_out = real_images(DataConfig(source="mnist5k", root=root))
-    assert held_out is None
-    return train
+    cfg = DataConfig(source="mnist5k", root=root)
+    assert held_out_images(cfg) is None
+    return pack(open_source(cfg), cfg)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ ROWS = [
     "config nn.equal_computations data.source metrics.features training.signals",
     "nn.generator data.sources data.workers training.precision training.run_dir",
     "nn.discriminator data.pack sampling",
-    "data.batches metrics.reference training.sizes training.state",
+    "data.batches metrics.reference training.needs training.state",
     "metrics.evaluate training.steps training.run",
     "training.resume training.report training.dry_run training.judge",
     "training.loop endings",

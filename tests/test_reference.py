@@ -3,17 +3,27 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from gan.config import DataConfig
 from gan.data import sources
+from gan.data.pack import pack
 from gan.data.source import Source
+from gan.data.sources import open_source
 from gan.metrics.evaluate import score
-from gan.metrics.reference import default_network, make_reference, real_images
+from gan.metrics.reference import (
+    choose_network,
+    default_network,
+    held_out_images,
+    make_reference,
+)
+
+CPU = torch.device("cpu")
 
 
 def test_held_out_images_make_the_floor_where_there_are_some(tmp_path: Path) -> None:
     cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
-    train, held_out = real_images(cfg)
+    train, held_out = pack(open_source(cfg), cfg), held_out_images(cfg)
     assert held_out is not None
     reference = make_reference(train, held_out, None, num=100, seed=0)
     assert reference.split == {"real": "train", "floor": "test"}
@@ -36,6 +46,16 @@ def test_each_source_has_its_network(source: str, name: str) -> None:
     assert default_network(source) == name
 
 
+def test_a_network_that_cannot_see_the_colours_is_only_used_when_it_is_named() -> None:
+    grey, colour = (DataConfig(source="mnist", channels=channels) for channels in (1, 3))
+    assert choose_network(colour, CPU) is None
+    assert choose_network(colour, CPU, "none") is None
+    for network in (choose_network(grey, CPU), choose_network(colour, CPU, "mnist")):
+        assert network and network.name == "mnist"
+    stacked = choose_network(DataConfig(source="stacked_mnist", channels=3), CPU)
+    assert stacked and stacked.name == "mnist"  # channel by channel
+
+
 def test_damaged_held_out_images_are_an_error_not_an_absence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,4 +68,4 @@ def test_damaged_held_out_images_are_an_error_not_an_absence(
     monkeypatch.setitem(sources.SOURCES, "synthetic", damaged)
     cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
     with pytest.raises(ValueError, match="a damaged file"):
-        real_images(cfg)
+        held_out_images(cfg)

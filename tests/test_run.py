@@ -333,7 +333,7 @@ def test_a_full_disk_ends_a_run_with_4_and_room_lets_it_go_on(config: Path, tmp_
     limit = (1_000_000, resource.RLIM_INFINITY)
     full = gan(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
     assert full.returncode == 4, full.stderr
-    assert "no room for a checkpoint of" in full.stderr and "free some room" in full.stderr
+    assert "for a checkpoint of" in full.stderr and "free some room" in full.stderr
     assert sums(tmp_path / "run") == before
     assert gan(*words).returncode == 0
     assert "step_00000004.pt" in sums(tmp_path / "run")
@@ -347,7 +347,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_nothing_unfinished(
     small_disk(run_dir / "checkpoints", f"size={3 * num_bytes // 2}")
     full = quick_gan("train", config, "--run-dir", run_dir)
     assert full.exit_code == 4
-    assert f"no room for a checkpoint of {num_bytes:,} bytes; free some room" in full.output
+    assert f"for a checkpoint of {num_bytes:,} bytes; free some room" in full.output
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step_00000002.pt"]
     small_disk(run_dir / "checkpoints", "size=4m")
     assert quick_gan("train", config, "--run-dir", run_dir).exit_code == 0
@@ -432,6 +432,29 @@ def test_a_run_that_went_back_keeps_the_best_from_before(tmp_path: Path) -> None
     train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
     assert (tmp_path / "run/checkpoints/best.pt").read_bytes() == before
     assert "step 2: sliced_wasserstein_mean" in (tmp_path / "run/log.txt").read_text()
+
+
+def test_a_best_without_room_is_no_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run goes on from the very step whose best.pt found no room."""
+
+    def full(path: Path, payload: dict) -> None:
+        raise OSError(28, "full", str(path))
+
+    steps = {"num_steps": 4, "evaluate_every_steps": 2, "checkpoint_every_steps": 2}
+    cfg = tiny_config(tmp_path, train=steps)
+    with monkeypatch.context() as patch:
+        patch.setattr("gan.training.judge.save_checkpoint", full)
+        with pytest.raises(OSError, match="full"):
+            train(cfg, tmp_path / "run", "cpu")
+    assert sums(tmp_path / "run").keys() == {"step_00000002.pt"}
+    train(cfg, tmp_path / "run", "cpu")
+    assert load_checkpoint(tmp_path / "run/checkpoints/best.pt")["step"] == 4
+
+
+def test_the_minutes_of_a_call_count_its_packing(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path, train={"num_steps": 1000, "max_minutes": 0.01})
+    state = train(cfg, tmp_path / "run", "cpu", progress=lambda done, total: time.sleep(0.7))
+    assert state.step == 1
 
 
 def test_what_fails_at_the_end_is_made_up_for(

@@ -62,7 +62,7 @@ def test_samples_come_from_the_average_not_from_g() -> None:
     trained = load_trained(GOLDEN, CPU)
     z, labels = trained.latents(20, seed=1), trained.labels(20, seed=1)
     plain = Precision(torch.float32, channels_last=False, compiled=False, threads=1)
-    classes, found = trained.num_classes, trained.images(z, labels)
+    classes, found = len(trained.classes), trained.images(z, labels)
     payload = load_checkpoint(trained.path)
     average, g = (
         generate(build_generator(trained.cfg, classes, payload[name]), z, labels, plain)
@@ -94,7 +94,7 @@ def test_a_checkpoint_file_alone_is_enough(tiny_run: Path, tmp_path: Path) -> No
 
 def _state_of(trained: Trained) -> TrainState:
     precision = choose_precision(trained.cfg.hardware, CPU)
-    return make_state(trained.cfg, trained.num_classes, CPU, precision)
+    return make_state(trained.cfg, len(trained.classes), CPU, precision)
 
 
 def test_a_checkpoint_of_format_2_gives_its_images_and_can_be_gone_on_from() -> None:

@@ -180,7 +180,7 @@ def test_a_settled_average_has_statistics_of_its_own(tmp_path, conditional: bool
     for wrong in (0.1, 30.0):  # whatever it carried
         for buffer in average.buffers():
             buffer.fill_(wrong)
-        settle(state, cfg, 10)
+        settle(state, cfg)
         found.append([buffer.clone() for buffer in average.buffers()])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
     assert not any(changed(before, average)) and not average.training
@@ -195,7 +195,7 @@ def test_without_averaging_g_keeps_its_statistics(tmp_path) -> None:
     cfg = tiny_config(tmp_path, train={"ema_halflife_images": 0})
     state = state_of(cfg)
     one_step(state, cfg, images(), None)
-    settle(state, cfg, 0)
+    settle(state, cfg)
     pairs = zip(state.g_ema.buffers(), state.g.buffers(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 

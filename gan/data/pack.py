@@ -5,6 +5,7 @@ pack.json. It is made beside its place and renamed there, so one that exists is 
 carries the source's fingerprint, so a changed source makes a new one.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -144,9 +145,10 @@ def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[int, str], num_good: 
     lines = [f"  {source.names[i]}: {reason}" for i, reason in list(bad.items())[:_MAX_LISTED]]
     if len(bad) > _MAX_LISTED:
         lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")
+    advice = " (set data.on_bad_image to skip to leave them out)" if num_good else ""
     raise ValueError(
-        f"{len(bad):,} of {len(source):,} images of {source.place} cannot be used "
-        "(set data.on_bad_image to skip to leave them out):\n" + "\n".join(lines)
+        f"{len(bad):,} of {len(source):,} images of {source.place} cannot be used{advice}:\n"
+        + "\n".join(lines)
     )
 
 
@@ -159,7 +161,9 @@ def _require_space(place: Path, num_bytes: int) -> None:
     free = shutil.disk_usage(place).free
     if free < num_bytes:
         raise OSError(
-            28, f"packing needs {num_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free", str(place)
+            errno.ENOSPC,
+            f"packing needs {num_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            str(place),
         )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -50,7 +50,8 @@ def _from_array(images: np.ndarray, index: int) -> Image.Image:
 def from_folder(folder: Path) -> Source:
     """Makes a source of all image files below a folder; ValueError if there is none.
 
-    When all lie in subfolders, those of the first level are the classes.
+    When all lie in subfolders, those of the first level are the classes; one folder around them
+    all, as a zip of a folder has it, is none.
     """
     names, others, digest = [], 0, hashlib.sha256()
     for path in sorted(folder.rglob("*")):
@@ -112,9 +113,29 @@ def _from_names(
 
 
 def _first_level(names: Iterable[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    paths = [PurePosixPath(name) for name in names]
-    if any(len(path.parts) < 2 for path in paths):
+    paths = [PurePosixPath(name).parts for name in names]
+    while min(map(len, paths)) > 1 and len({path[0] for path in paths}) == 1:
+        paths = [path[1:] for path in paths]  # a folder around them all, as in most zips
+    if min(map(len, paths)) == 1:
         return None, ()
-    classes = sorted({path.parts[0] for path in paths})
+    classes = sorted({path[0] for path in paths})
     numbers = {name: number for number, name in enumerate(classes)}
-    return np.array([numbers[path.parts[0]] for path in paths], dtype=np.int64), tuple(classes)
+    return np.array([numbers[path[0]] for path in paths], dtype=np.int64), tuple(classes)
+
+
+def subset(source: Source, picks: Sequence[int], *, fingerprint: str, note: str) -> Source:
+    """Makes a source of some of a source's images."""
+    return replace(
+        source,
+        names=[source.names[i] for i in picks],
+        read=partial(_read_picked, source.read, picks),
+        fingerprint=fingerprint,
+        labels=None if source.labels is None else source.labels[list(picks)],
+        notes=[*source.notes, note],
+    )
+
+
+def _read_picked(
+    read: Callable[[int], Image.Image], picks: Sequence[int], index: int
+) -> Image.Image:
+    return read(picks[index])

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from gan.config import DataConfig
 from gan.data.idx import read_idx_pair
-from gan.data.source import Source, from_arrays, from_folder, from_zip
+from gan.data.source import Source, from_arrays, from_folder, from_zip, subset
 
 Split = Literal["train", "test"]
 
@@ -166,20 +166,16 @@ def _celeba_split(source: Source, partition: Path, split: Split) -> Source:
     text = partition.read_text()
     lines = (line.split() for line in text.splitlines())
     held_out = {fields[0] for fields in lines if len(fields) == 2 and fields[1] == "2"}
-    wanted = [
-        name
-        for name in source.names
-        if (PurePosixPath(str(name)).name in held_out) == (split == "test")
-    ]
+    names = [PurePosixPath(str(name)).name for name in source.names]
+    wanted = [i for i, name in enumerate(names) if (name in held_out) == (split == "test")]
     if not wanted:
         raise ValueError(f"{source.place}: no image of the {split} split of {partition}")
-    source.notes.append(
-        f"{split} split by {partition.name}: {len(wanted):,} of {len(source):,} images"
+    return subset(
+        source,
+        wanted,
+        fingerprint=f"{source.fingerprint} {split} {hashlib.sha256(text.encode()).hexdigest()}",
+        note=f"{split} split by {partition.name}: {len(wanted):,} of {len(source):,} images",
     )
-    # read is a partial of (function, place, names): the same with fewer names
-    read = partial(source.read.func, source.read.args[0], wanted)  # type: ignore[attr-defined]
-    fingerprint = f"{source.fingerprint} {split} {hashlib.sha256(text.encode()).hexdigest()}"
-    return Source(source.place, wanted, read, fingerprint, parallel=True, notes=source.notes)
 
 
 def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:

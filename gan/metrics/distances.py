@@ -151,18 +151,12 @@ def _distance_rows(x: Tensor, y: Tensor) -> Iterator[Tensor]:
         yield torch.cdist(part - centre, y - centre)
 
 
-def class_balance(labels: Tensor, num_classes: int) -> float:
-    """Returns the Kullback-Leibler divergence of the classes' shares from uniform, in nats.
-
-    0 when all are equally frequent, log K when only one is there.
-    """
-    return _divergence(_shares(labels, num_classes), _uniform(num_classes, labels.device))
-
-
 def mode_count(labels: Tensor, num_modes: int, real_labels: Tensor | None = None) -> Modes:
     """Counts the modes that occur and compares their shares with the real ones, or with uniform.
 
-    A mode that is absent from `real_labels` and hit by a sample gives an infinite divergence.
+    The divergence (Kullback-Leibler, nats) from uniform is 0 when all K modes are equally frequent,
+    log K when only one is there. A mode that is absent from `real_labels` and hit by a sample gives
+    an infinite one.
     """
     shares = _shares(labels, num_modes)
     wanted = _uniform(num_modes, labels.device)

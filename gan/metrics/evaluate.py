@@ -14,18 +14,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan.config import DataConfig
+from gan.data.pack import pack
+from gan.data.sources import open_source
 from gan.metrics import distances
-from gan.metrics.features import load_features
 from gan.metrics.inception import SHA256 as INCEPTION_SHA256
 from gan.metrics.pyramid import pyramid, sliced_wasserstein
 from gan.metrics.reference import (
-    NONE,
     Reference,
-    default_network,
+    choose_network,
+    held_out_images,
     is_stacked,
     look,
     make_reference,
-    real_images,
 )
 from gan.sampling import Trained
 
@@ -82,7 +82,7 @@ def _class_values(logits: Tensor, reference: Reference) -> dict[str, float]:
     if train.classes != reference.network.classes:
         return {}
     return {
-        "class_balance": distances.class_balance(logits.argmax(1), num_classes),
+        "class_balance": distances.mode_count(logits.argmax(1), num_classes).kl,
         "confident_share": distances.confident_share(logits.softmax(1)),
     }
 
@@ -132,13 +132,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judges a generator; returns a record of plain values that says how it was made.
 
-    `features` names a network (gan.metrics.features.load_features) or none; by default it is the
-    one shipped for the data. Raises ValueError if the data or the network is not there.
+    `features` is as `gan.metrics.reference.choose_network` takes it. Raises ValueError if the data
+    or the network is not there.
     """
     data = trained.cfg.data
-    name = features or default_network(data.source)
-    network = None if name == NONE else load_features(name, device)
-    reference = make_reference(*real_images(data), network, num=num, seed=seed)
+    network = choose_network(data, device, features)
+    packed = pack(open_source(data), data)
+    reference = make_reference(packed, held_out_images(data), network, num=num, seed=seed)
     z, labels = trained.latents(reference.num, seed), trained.labels(reference.num, seed)
     images = trained.images(z, labels)
     return {

@@ -4,14 +4,16 @@ Shapes: N images, C channels, H x W pixels; images as uint8 (N, C, H, W).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from gan.config import DataConfig
-from gan.data.pack import PackedImages, pack
+from gan.data.pack import PackedImages, Progress, pack
 from gan.data.sources import NothingHeldOut, open_source
 from gan.latents import rng
-from gan.metrics.features import FeatureNetwork, Features
+from gan.metrics.features import FeatureNetwork, Features, load_features
 from gan.metrics.pyramid import Pyramid, pyramid
 
 NONE = "none"
@@ -46,13 +48,25 @@ def default_network(source: str) -> str:
     return _SHIPPED.get(source, NONE)
 
 
-def real_images(cfg: DataConfig) -> tuple[PackedImages, PackedImages | None]:
-    """Returns the packed training images, and the held-out ones of a source that has them."""
-    train = pack(open_source(cfg), cfg)
+def choose_network(
+    cfg: DataConfig, device: torch.device, name: str | Path | None = None
+) -> FeatureNetwork | None:
+    """Loads the network of a name or file (gan.metrics.features.load_features), else the one that
+    ships for the data, if there is one and it sees the images' colours; `none` is none."""
+    chosen = name or default_network(cfg.source)
+    if chosen == NONE:
+        return None
+    network = load_features(chosen, device)
+    is_blind = network.channels < cfg.channels and cfg.source != "stacked_mnist"
+    return None if is_blind and not name else network
+
+
+def held_out_images(cfg: DataConfig, progress: Progress | None = None) -> PackedImages | None:
+    """Returns the packed held-out images of a source that has them."""
     try:
-        return train, pack(open_source(cfg, "test"), cfg)
+        return pack(open_source(cfg, "test"), cfg, progress)
     except NothingHeldOut:
-        return train, None
+        return None
 
 
 def make_reference(

@@ -41,7 +41,8 @@ class Discriminator(nn.Module):
         self.pac = cfg.pac
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(widths[-1], 1, (height >> levels, width >> levels), bias=bias)
-        self.embedding = nn.Embedding(num_classes, widths[-1]) if num_classes else None
+        has_classes = cfg.conditional and num_classes
+        self.embedding = nn.Embedding(num_classes, widths[-1]) if has_classes else None
         self.apply(init_weights)
         if self.embedding is not None:
             # of the head's scale: from N(0, 1) the classes drown the image, and D never recovers

@@ -26,7 +26,8 @@ class Generator(nn.Module):
     """Maps latents (N, Z), and labels (N,) when conditional, to images (N, C, H, W) in [-1, 1].
 
     A 1x1 latent becomes a base of 4 to 7 pixels a side, then doubles until H x W; batch
-    normalisation and ReLU after each layer, tanh at the end (Radford et al., 2015).
+    normalisation and ReLU after each layer, tanh at the end (Radford et al., 2015). `num_classes`
+    are the data's; without cfg.conditional they are no input.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class Generator(nn.Module):
         levels = num_levels(height, width)
         widths = hidden_channels(cfg.g_width, levels)[::-1]
         base = (height >> levels, width >> levels)
-        self.embedding = nn.Embedding(num_classes, cfg.z_dim) if num_classes else None
-        z_dim = cfg.z_dim * (2 if num_classes else 1)
+        self.num_classes = num_classes if cfg.conditional else 0  # those that are an input
+        self.embedding = nn.Embedding(num_classes, cfg.z_dim) if self.num_classes else None
+        z_dim = cfg.z_dim * (2 if self.num_classes else 1)
         first = TransposedConv2d if cfg.upsample == "reference" else _FromOnePixel
         layers: list[nn.Module] = [
             first(z_dim, widths[0], base, bias=False),
@@ -66,7 +68,7 @@ def init_weights(module: nn.Module) -> None:
     """Draws weights from N(0, 0.02), gains of batch normalisation from N(1, 0.02); zero biases."""
     if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
         return  # only shapes are asked for, and to draw on "meta" loads a second's worth of torch
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | TransposedConv2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

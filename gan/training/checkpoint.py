@@ -4,7 +4,6 @@ A file is what `torch.save` makes: an uncompressed zip whose members carry CRC-3
 read with `weights_only=True`, so it can hold tensors and plain values and can run nothing.
 """
 
-import errno
 import hashlib
 import io
 import os
@@ -39,10 +38,6 @@ class BadCheckpoint(ValueError):
     """Says which file cannot be used and why."""
 
 
-class DiskFull(OSError):
-    """Says how many bytes were needed."""
-
-
 class Checkpoint(NamedTuple):
     """A file that was read and checked."""
 
@@ -54,7 +49,7 @@ class Checkpoint(NamedTuple):
 def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
     """Writes a checkpoint beside its place and renames it; equal payloads give equal bytes.
 
-    Raises DiskFull if there is no room; the file that was there before is then untouched.
+    Raises OSError, with the bytes needed, if it cannot; what was there before is then untouched.
     """
     buffer = io.BytesIO()  # torch.save into a file hides the errno of a full disk
     torch.save(_canonical(payload), buffer)
@@ -69,11 +64,8 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFull(
-                error.errno, f"no room for a checkpoint of {len(data):,} bytes", str(path)
-            ) from None
-        raise
+        reason = f"{error.strerror}, for a checkpoint of {len(data):,} bytes"
+        raise OSError(error.errno, reason, str(path)) from None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import torch
 from gan.config import Config
 from gan.data.pack import peek
 from gan.data.sources import Source, open_source
+from gan.training.needs import require_classes, require_memory
 from gan.training.precision import choose_device, choose_precision
 from gan.training.replay import PLAIN_CALLS
-from gan.training.sizes import require_memory
 from gan.training.state import TrainState, make_state
 from gan.training.steps import one_step
 
@@ -22,6 +22,7 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
     source = open_source(cfg.data)
+    require_classes(cfg, len(source.classes))
     need = require_memory(cfg, len(source.classes), device)
     state = make_state(cfg, len(source.classes), device, precision)
     seconds = _seconds_per_step(state, cfg, source)

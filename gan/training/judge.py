@@ -3,8 +3,7 @@
 import json
 
 from gan.metrics.evaluate import score
-from gan.metrics.features import load_features
-from gan.metrics.reference import NONE, Reference, default_network, make_reference, real_images
+from gan.metrics.reference import Reference, choose_network, make_reference
 from gan.sampling import generate
 from gan.training.checkpoint import save_checkpoint
 from gan.training.run import Run
@@ -19,11 +18,9 @@ class Judge:
 
     def __init__(self, run: Run) -> None:
         """Looks at the real images: seconds, once a call."""
-        data = run.cfg.data
-        name = default_network(data.source)
-        network = None if name == NONE else load_features(name, run.state.device)
+        network = choose_network(run.cfg.data, run.state.device)
         self.reference: Reference = make_reference(
-            *real_images(data), network, num=_NUM, seed=_SEED
+            run.packed, run.held_out, network, num=_NUM, seed=_SEED
         )
         # by this value the best checkpoint is chosen; less is better
         self.metric = "frechet_distance" if network else "sliced_wasserstein_mean"
@@ -37,16 +34,16 @@ class Judge:
         values = score(images, self.reference)
         tags = {f"metric/{name}": value for name, value in values.items()}
         value, best = values[self.metric], self._best(run)
+        better = best is None or value < best
+        if better:  # before its row is kept: a value in the file has had its weights saved
+            payload = to_payload(state, run.cfg, run.packed.classes, run.packed.checksum)
+            save_checkpoint(run.checkpoints / "best.pt", payload)
         run.tracker.evaluation(state.step, state.images_seen, tags)
         run.latest |= tags
-        better = best is None or value < best
         run.tracker.say(
             f"step {state.step:,}: {self.metric} {value:.4g}"
             + (", the best so far" if better else f"; best {best:.4g}")
         )
-        if better:
-            payload = to_payload(state, run.cfg, run.packed.classes, run.packed.checksum)
-            save_checkpoint(run.checkpoints / "best.pt", payload)
 
     def _best(self, run: Run) -> float | None:
         """Returns the best value before this step, by the same metric; what came after the step

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from gan.config import Config
 from gan.data.batches import Batch, batches
-from gan.data.pack import PackedImages, Progress, pack
+from gan.data.pack import Progress, pack
 from gan.data.sources import open_source
+from gan.metrics.reference import held_out_images
 from gan.training import report
 from gan.training.checkpoint import (
     checkpoint_path,
@@ -24,12 +25,12 @@ from gan.training.checkpoint import (
 )
 from gan.training.distributed import Ranks, from_first, largest, process_group
 from gan.training.judge import Judge
+from gan.training.needs import require_classes, require_memory
 from gan.training.precision import choose_device, choose_precision
 from gan.training.resume import go_on, initialise
 from gan.training.run import Run, Window
 from gan.training.run_dir import locked, next_run_dir
 from gan.training.signals import StopRequest, stop_on_signals
-from gan.training.sizes import require_memory
 from gan.training.state import TrainState, all_finite, make_state, settle, to_payload
 from gan.training.steps import one_step
 
@@ -67,12 +68,16 @@ def train(
 
     Without a directory the run gets a new one, runs/NNNNN-name. Raises ValueError for what a user
     can mend, Stopped after a signal, NonFinite on divergence, Collapsed if train.on_collapse is
-    stop, DiskFull when a checkpoint finds no room.
+    stop, OSError when a checkpoint finds no room.
     """
+    started = time.monotonic()
     device = choose_device(device_name)
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
-    packed = _pack(cfg, progress)
+    # once per file system: the first process to come packs, the others find it done
+    packed = pack(open_source(cfg.data, download=True), cfg.data, progress)
+    require_classes(cfg, len(packed.classes))
+    held_out = held_out_images(cfg.data, progress) if cfg.train.evaluate_every_steps else None
     with process_group(device) as ranks, stop_on_signals() as stop:
         _require_divisible(cfg, ranks)
         require_memory(cfg, len(packed.classes), device, ranks.world_size)
@@ -81,7 +86,7 @@ def train(
             run_dir = from_first(made, ranks)
         with locked(run_dir) if ranks.is_first else nullcontext():
             state = make_state(cfg, len(packed.classes), device, precision, ranks)
-            run = Run(cfg, run_dir, packed, state)
+            run = Run(cfg, run_dir, packed, state, held_out, started)
             notes = go_on(run) or initialise(run)
             if ranks.is_first:
                 for folder in (run.checkpoints, run.samples):
@@ -105,17 +110,6 @@ def _require_divisible(cfg: Config, ranks: Ranks) -> None:
         )
 
 
-def _pack(cfg: Config, progress: Progress | None) -> PackedImages:
-    """Packs once per file system: the first process to come does it, the others find it done."""
-    packed = pack(open_source(cfg.data, download=True), cfg.data, progress)
-    if cfg.model.conditional and packed.labels is None:
-        raise ValueError(
-            f"model.conditional: data.source {cfg.data.source} has no classes here; for a folder, "
-            "put the images of each class into a subfolder of its own"
-        )
-    return packed
-
-
 def _loop(run: Run, stop: StopRequest) -> None:
     train, state = run.cfg.train, run.state
     stream = _batches(run)
@@ -135,7 +129,7 @@ def _loop(run: Run, stop: StopRequest) -> None:
         shows = _due(state.step, train.sample_every_steps, last)
         judges = judge and _due(state.step, train.evaluate_every_steps, completes)
         if run.tracker and (saves or shows or judges):
-            settle(state, run.cfg, len(run.packed.classes))
+            settle(state, run.cfg)
         if saves and not completes:
             _save(run)  # before all that takes time: a signal's sender may not wait
         if run.tracker and shows:
@@ -148,7 +142,7 @@ def _loop(run: Run, stop: StopRequest) -> None:
         if logged:
             window = Window()  # made last, so that its clock runs for steps alone
     if run.tracker and values:
-        report.finish(run)
+        report.finish(run, done=ending <= _TIME_UP)
     elif run.tracker:
         run.tracker.say(f"done before: step {state.step:,} of train.num_steps {train.num_steps:,}")
     if ending == _COLLAPSED:
@@ -217,8 +211,9 @@ def _diverged(run: Run, what: str) -> None:
 
 def _collapsed(run: Run) -> None:
     best = run.checkpoints / "best.pt"
+    signs = from_first(run.collapsed, run.state.ranks)
     raise Collapsed(
-        f"{run.collapsed}. Stopped and saved at step {run.state.step:,}, since train.on_collapse "
+        f"{signs}. Stopped and saved at step {run.state.step:,}, since train.on_collapse "
         f"is stop; warn goes on"
         + (f". The best checkpoint is {best}: train.init_from starts a new run "
            "from it, whose learning rates should be as low as this one's had become"

@@ -44,7 +44,7 @@ def begin(run: Run, notes: list[str]) -> None:
         run.tracker.say(note)
     if state.step == 0:
         _show_start(run, run.tracker)
-        settle(state, cfg, len(run.packed.classes))
+        settle(state, cfg)
         sample(run)
 
 
@@ -54,13 +54,14 @@ def log(run: Run, window: Window, means: dict[str, float], values: dict[str, Ten
     state, train = run.state, run.cfg.train
     elapsed = time.perf_counter() - window.started
     speed = window.count * train.batch_size / elapsed
-    rates = learning_rates(train, state.images_seen - train.batch_size)  # the last step's
+    before = state.images_seen - train.batch_size  # the last step
+    rates = learning_rates(train, before)
     means = means | {
         "throughput/images_per_s": speed,
         "throughput/data_wait": window.waited_s / elapsed,
         "memory/mib": _memory_mib(state.device),
         "samples/diversity": diversity(_fixed_samples(run, state.g_ema), _some_real(run)),
-        "ema/decay": ema_decay(train, state.images_seen),
+        "ema/decay": ema_decay(train, before),
         "learning_rate/g": rates[0],
         "learning_rate/d": rates[1],
     }
@@ -104,7 +105,7 @@ def sample(run: Run) -> None:
         run.tracker.image(f"images/{name}", sheet, state.images_seen)
 
 
-def finish(run: Run) -> None:
+def finish(run: Run, *, done: bool) -> None:
     """Writes the GIF of one noise batch learning, and the HParams tab."""
     assert run.tracker
     frames = sorted(run.samples.glob("ema_*.png"))
@@ -120,8 +121,8 @@ def finish(run: Run) -> None:
     final = {f"final/{t}": v for t, v in run.latest.items() if t in shown or "metric/" in t}
     run.tracker.hyperparameters(settings, final, run.state.images_seen)
     run.tracker.say(
-        f"done: step {run.state.step:,}, {run.state.images_seen:,} images, "
-        f"{run.minutes:.1f} minutes; grids in {run.samples}"
+        f"{'done' if done else 'stopping'}: step {run.state.step:,}, "
+        f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.samples}"
     )
 
 
@@ -168,8 +169,9 @@ def _memory_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status")
-    if status.exists():  # on Linux ru_maxrss would begin with that of the process that started us
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
+    text = status.read_text() if status.exists() else ""
+    if "VmHWM:" in text:  # on Linux ru_maxrss would begin with that of the process that started us
+        return int(text.split("VmHWM:")[1].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

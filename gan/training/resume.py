@@ -18,7 +18,7 @@ def go_on(run: Run) -> list[str]:
     """Restores the newest good checkpoint of the run directory; returns what to tell of it."""
     found = list(newest_good(run.checkpoints)) if run.state.ranks.is_first else []
     faults = [fault for fault in found if isinstance(fault, BadCheckpoint)]
-    good = [checkpoint.path for checkpoint in found if isinstance(checkpoint, Checkpoint)]
+    good = [checkpoint for checkpoint in found if isinstance(checkpoint, Checkpoint)]
     notes = [f"{fault}; taking the one before" for fault in faults]
     if faults and not good:
         raise BadCheckpoint(
@@ -26,10 +26,10 @@ def go_on(run: Run) -> list[str]:
             + f"\nno good checkpoint in {run.checkpoints}; nothing was deleted; move that folder "
             "away to start again"
         )
-    path = from_first(good[0] if good else None, run.state.ranks)
+    path = from_first(good[0].path if good else None, run.state.ranks)
     if path is None:
         return []
-    payload = load_checkpoint(path)
+    payload = good[0].payload if good else load_checkpoint(path)
     _require_same_run(run, payload, path)
     try:
         restore(run.state, payload)

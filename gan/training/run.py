@@ -23,8 +23,9 @@ class Run:
     run_dir: Path
     packed: PackedImages
     state: TrainState
+    held_out: PackedImages | None = None  # to evaluate by
+    started: float = field(default_factory=time.monotonic)  # the call, before it packed
     tracker: Tracker | None = None  # rank 0's
-    started: float = field(default_factory=time.monotonic)
     latest: dict[str, float] = field(default_factory=dict)  # the last log
     watch: Watch = field(default_factory=Watch)
     collapsed: str = ""  # the signs, once they have lasted
@@ -47,8 +48,7 @@ class Run:
     def latents(self, num: int) -> tuple[Tensor, Tensor | None]:
         """Returns the run's fixed latents (num, Z) and labels (num,), for grids and evaluation."""
         model, seed = self.cfg.model, self.cfg.train.seed
-        num_classes = len(self.packed.classes) if model.conditional else 0
-        labels = draw_labels(num, num_classes, seed=seed)
+        labels = draw_labels(num, self.state.g.num_classes, seed=seed)
         return draw_latents(num, model.z_dim, model.z_dist, seed=seed), labels
 
 
@@ -70,6 +70,6 @@ class Window:
         self.count += 1
 
     def means(self) -> dict[str, float]:
-        """Returns the mean of each value; the only wait for the device."""
+        """Returns the mean of each value; waits for the device."""
         assert self.sums is not None
         return dict(zip(self.tags, (self.sums / self.count).tolist(), strict=True))

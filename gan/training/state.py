@@ -47,11 +47,10 @@ def make_state(
 ) -> TrainState:
     """Builds a run at step 0; its weights depend on train.seed alone."""
     ranks = ranks or Ranks()
-    classes = num_classes if cfg.model.conditional else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.train.seed)
-        g = Generator(cfg.model, cfg.data.image_shape, classes)
-        d = Discriminator(cfg.model, cfg.data.image_shape, classes)
+        g = Generator(cfg.model, cfg.data.image_shape, num_classes)
+        d = Discriminator(cfg.model, cfg.data.image_shape, num_classes)
     for network in (g, d):
         network.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     state = TrainState(
@@ -73,7 +72,7 @@ def make_state(
     return state
 
 
-def settle(state: TrainState, cfg: Config, num_classes: int) -> None:
+def settle(state: TrainState, cfg: Config) -> None:
     """Gives the average of G, before it is shown, judged or saved, BatchNorm statistics of its own.
 
     Until then it carries G's, whose weights are others; estimated from fixed latents, the new ones
@@ -81,16 +80,16 @@ def settle(state: TrainState, cfg: Config, num_classes: int) -> None:
     """
     if cfg.train.ema_halflife_images:  # else the average is G itself
         with autocast(state.precision, state.device):
-            update_bn(_norm_batches(state, cfg, num_classes), _OneInput(state.g_ema))
+            update_bn(_norm_batches(state, cfg), _OneInput(state.g_ema))
 
 
-def _norm_batches(state: TrainState, cfg: Config, num_classes: int) -> Iterator[dict[str, Any]]:
+def _norm_batches(state: TrainState, cfg: Config) -> Iterator[dict[str, Any]]:
     model, seed = cfg.model, cfg.train.seed
-    classes = num_classes if model.conditional else 0
     for batch in range(_NORM_BATCHES):
         z = draw_latents(_NORM_BATCH, model.z_dim, model.z_dist, seed=seed, step=batch,
                          purpose="norm")  # fmt: skip
-        labels = draw_labels(_NORM_BATCH, classes, seed=seed, step=batch, purpose="norm_labels")
+        labels = draw_labels(_NORM_BATCH, state.g.num_classes, seed=seed, step=batch,
+                             purpose="norm_labels")  # fmt: skip
         yield {
             "z": z.to(state.device),
             "labels": None if labels is None else labels.to(state.device),

@@ -1,4 +1,4 @@
-"""Owns what a run takes: parameters and memory, counted before any is taken."""
+"""Owns what a run needs: classes, parameters, memory, counted before any is taken."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gan.nn.generator import Generator
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Needs:
     """Counts for a whole run, bytes for one process."""
 
     g_parameters: int
@@ -21,20 +21,19 @@ class Sizes:
     memory_bytes: int  # weights, gradients, moments, the average, and one step's activations
 
 
-def sizes(cfg: Config, num_classes: int, world_size: int = 1) -> Sizes:
+def needs(cfg: Config, num_classes: int, world_size: int = 1) -> Needs:
     """Builds the networks without memory and runs two images through them."""
-    classes = num_classes if cfg.model.conditional else 0
     with torch.device("meta"), torch.no_grad():
-        g = Generator(cfg.model, cfg.data.image_shape, classes)
-        d = Discriminator(cfg.model, cfg.data.image_shape, classes)
-        labels = torch.zeros(2, dtype=torch.long) if classes else None
+        g = Generator(cfg.model, cfg.data.image_shape, num_classes)
+        d = Discriminator(cfg.model, cfg.data.image_shape, num_classes)
+        labels = torch.zeros(2, dtype=torch.long) if g.num_classes else None
         g_features = _count_outputs(g, torch.zeros(2, cfg.model.z_dim), labels)
         d_features = _count_outputs(d, torch.zeros(2, *cfg.data.image_shape), labels)
     num_g, num_d = (sum(p.numel() for p in net.parameters()) for net in (g, d))
     batch = cfg.train.batch_size / world_size
     # D holds the features of real and fake images at once; two bytes each in bf16, four in fp32
     activations = 4 * batch * (g_features + 2 * d_features) / 2
-    return Sizes(
+    return Needs(
         g_parameters=num_g,
         d_parameters=num_d,
         checkpoint_bytes=4 * (4 * num_g + 3 * num_d),
@@ -44,12 +43,12 @@ def sizes(cfg: Config, num_classes: int, world_size: int = 1) -> Sizes:
 
 def require_memory(
     cfg: Config, num_classes: int, device: torch.device, world_size: int = 1
-) -> Sizes:
+) -> Needs:
     """Returns what a run takes.
 
     Raises ConfigError, with the figures, if it cannot fit into this machine's memory.
     """
-    counted = sizes(cfg, num_classes, world_size)
+    counted = needs(cfg, num_classes, world_size)
     needed = counted.memory_bytes
     if device.type == "cuda":
         there = torch.cuda.get_device_properties(device).total_memory
@@ -62,6 +61,15 @@ def require_memory(
             "model.d_width"
         )
     return counted
+
+
+def require_classes(cfg: Config, num_classes: int) -> None:
+    """Raises ValueError if classes are asked for and the data has none."""
+    if cfg.model.conditional and not num_classes:
+        raise ValueError(
+            f"model.conditional: data.source {cfg.data.source} has no classes here; for a folder, "
+            "put the images of each class into a subfolder of its own"
+        )
 
 
 def _count_outputs(network: nn.Module, *inputs: Tensor | None) -> int:
