@@ -25,6 +25,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 RECORDS, PAGE = Path("docs/results"), Path("docs/results.md")
+_FEWEST_JUDGED = 6  # evaluations of a run whose drift is told
 BEGIN, END = "<!-- made by scripts/results_table.py -->", "<!-- end -->"
 COLUMNS = {
     "frechet_distance": "Fréchet",
@@ -74,6 +75,7 @@ def run(name: str, seed: int, runs: Path) -> dict[str, Any]:
         "images_per_s": statistics.median(row["throughput/images_per_s"] for row in rows),
         "values": found["values"],
         "floor": found["floor"],
+        "memorisation": found["memorisation"],
         "curve": [[row["images_seen"], row["metric/frechet_distance"]] for row in curve],
     }
     done.write_text(json.dumps(record))
@@ -84,19 +86,26 @@ def table(records: dict[str, dict[str, Any]]) -> list[str]:
     """Returns the lines of one group: mean and standard deviation over the seeds."""
     first = next(iter(records.values()))["seeds"][0]
     columns = {key: head for key, head in COLUMNS.items() if key in first["values"]}
-    heads = ["recipe", "seeds", "images", "images/s", *columns.values(), "end / best"]
+    drifts = [_drift(record["seeds"]) for record in records.values()]
+    last = ["end / best"] if any(drifts) else []
+    heads = ["recipe", "seeds", "images", *columns.values(), *last]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for name, record in records.items():
+    for (name, record), drift in zip(records.items(), drifts, strict=True):
         seeds = record["seeds"]
-        cells = [name, str(len(seeds))]
-        cells += [f"{statistics.mean(s[key] for s in seeds):,.0f}"
-                  for key in ("images_seen", "images_per_s")]  # fmt: skip
+        cells = [name, ", ".join(str(s["seed"]) for s in seeds)]
+        cells += [f"{statistics.mean(s['images_seen'] for s in seeds):,.0f}"]
         cells += [spread([s["values"][key] for s in seeds]) for key in columns]
-        cells += [spread([end_over_best(s["curve"]) for s in seeds])]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join([*cells, drift][: len(heads)]) + " |")
     floor = [_number(first["floor"][key]) for key in columns]
-    lines.append("| " + " | ".join(["floor", *[""] * 3, *floor, ""]) + " |")
+    lines.append("| " + " | ".join(["floor", "", "", *floor, ""][: len(heads)]) + " |")
     return lines
+
+
+def _drift(seeds: list[dict[str, Any]]) -> str:
+    """Returns end over best of runs that were judged often enough to tell."""
+    if min(len(s["curve"]) for s in seeds) < _FEWEST_JUDGED:
+        return ""
+    return spread([end_over_best(s["curve"]) for s in seeds])
 
 
 def spread(values: list[float]) -> str:

@@ -17,27 +17,30 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return results_table
 
 
-def seed(number: int, distance: float) -> dict:
+def seed(number: int, distance: float, curve: range) -> dict:
     values = {"frechet_distance": distance, "recall": 0.5, "class_balance": 0.01,
               "confident_share": 0.9}  # fmt: skip
     return {
         "seed": number, "command": "gan train configs/quickstart.yaml", "images_seen": 1000,
         "commit": "0123456789abcdef+", "machine": "here",
         "images_per_s": 10.0 + number, "values": values, "floor": values,
-        "curve": [[500, 2 * distance], [1000, distance]],
+        "curve": [[images, 1000 * distance / images] for images in curve],
     }  # fmt: skip
 
 
 def test_the_page_is_made_from_the_records_between_its_marks(script: ModuleType) -> None:
-    record = {"row": "quickstart", "seeds": [seed(0, 1.0), seed(1, 3.0)]}
-    (script.RECORDS / "quickstart.json").write_text(json.dumps(record))
+    for row, curve in (("quickstart", range(100, 1001, 100)), ("hinge", range(500, 1001, 500))):
+        record = {"row": row, "seeds": [seed(0, 1.0, curve), seed(2, 3.0, curve)]}
+        (script.RECORDS / f"{row}.json").write_text(json.dumps(record))
     script.PAGE.write_text(f"above\n{script.BEGIN}\nold\n{script.END}\nbelow\n")
     for _ in range(2):  # made again, it is the same
         script.main([], standalone_mode=False)
         text = script.PAGE.read_text()
         assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
-        row = "| quickstart | 2 | 1,000 | 10 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 | 1 ± 0 |"
-        assert row in text and "| floor |  |  |  | 1 | 0.5 | 0.01 | 0.9 |  |" in text
+        row = "| quickstart | 0, 2 | 1,000 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 | 1 ± 0 |"
+        assert row in text and "| floor |  |  | 1 | 0.5 | 0.01 | 0.9 |  |" in text
+        row = "| hinge | 0, 2 | 1,000 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 |\n"
+        assert row in text and "| floor |  |  | 1 | 0.5 | 0.01 | 0.9 |\n" in text
         assert "### Quickstart\n" in text and "- here, commit 0123456+: quickstart" in text
     assert (script.PAGE.parent / "figures" / "results_quickstart.png").stat().st_size > 1000
 
