@@ -26,6 +26,7 @@ from gan.metrics.reference import default_network
 from gan.sampling import load_trained
 from gan.training.loop import train
 from gan.training.precision import choose_precision
+from gan.training.run_dir import source_commit
 from gan.training.state import make_state
 
 matplotlib.use("Agg")
@@ -134,12 +135,13 @@ def page(rows: list[Row], real: float, cfg: Config, command: str) -> str:
         for row in rows
     ]
     lines.append(f"| real images | | {1000 * real:.2f} ‰ | 0 | |")
+    commit = (source_commit() or "unknown")[:7]
     return f"""# The checkerboard, measured
 
 Does the way to double the size leave its mark on images? The same training, {cfg.train.num_steps:,}
 steps of {cfg.train.batch_size} images of {cfg.data.source}, seed {cfg.train.seed}, with four ways.
 Made by `{command}` on {time.strftime("%Y-%m-%d")}, on a CPU with
-{torch.get_num_threads()} threads, torch {torch.__version__}.
+{torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit}.
 
 {head}|---|---|---|---|---|
 {chr(10).join(lines)}

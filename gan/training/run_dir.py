@@ -64,7 +64,7 @@ def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
         "command": shlex.join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": socket.gethostname(),
-        "commit": _commit(),
+        "commit": source_commit(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
         **facts,
@@ -79,7 +79,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
+def source_commit() -> str | None:
     """Returns the commit of this source, with + when files of the package differ from it."""
     here = Path(__file__).resolve().parents[1]
 
