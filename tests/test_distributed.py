@@ -130,6 +130,16 @@ def test_a_killed_rank_is_started_again_and_the_run_goes_on(config: Path, tmp_pa
     assert load_checkpoint(run_dir / "checkpoints/step_00000200.pt")["step"] == 200
 
 
+def test_every_rank_says_why_it_stopped_on_collapse(config: Path, tmp_path: Path) -> None:
+    settings = {"batch_size": 4096, "num_steps": 100, "log_every_steps": 1, "on_collapse": "stop",
+                "g_learning_rate": 1e-9, "d_learning_rate": 0.02}  # fmt: skip
+    sets = [word for k, v in settings.items() for word in ("--set", f"train.{k}={v}")]
+    process = torchrun("-m", "gan", "train", config, "--run-dir", tmp_path / "run", *sets)
+    stderr = process.communicate(timeout=120)[1]
+    told = [line for line in stderr.splitlines() if "Stopped and saved at step" in line]
+    assert told and all("real images' diversity: G makes" in line for line in told), stderr
+
+
 def _endless(run_dir: Path, config: Path) -> subprocess.Popen:
     """Starts two ranks that only save when they are stopped; returns after their first log."""
     process = torchrun("-m", "gan", "train", config, "--run-dir", run_dir,
