@@ -60,3 +60,9 @@ def test_the_audit_fails_for_a_known_vulnerability_and_nothing_else(
     assert done.returncode == len(vulns)
     assert f"{len(vulns)} known vulnerabilities in 1 packages; 1 could not" in done.stdout
     assert ("audit: a 2.0: CVE-1, fixed in 2.1" in done.stdout) == bool(vulns)
+
+
+def test_the_tree_of_the_architecture_names_every_module() -> None:
+    tree = Path("docs/architecture.md").read_text().split("    gan/")[1].split("    scripts/")[0]
+    modules = [path.name for path in Path("gan").rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(re.findall(r"\w+\.py", tree)) == sorted(modules)
