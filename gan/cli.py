@@ -224,5 +224,6 @@ def _progress_bar() -> Callable[[int, int], None]:
         bar.update(done - bar.n)
         if done == total:
             bar.close()
+            bar = None  # held-out images come next
 
     return report
