@@ -32,7 +32,8 @@ class Tracker:
         self._evaluations: TextIO = _cut_back(run_dir / "evaluations.jsonl", step)
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(total=num_steps, initial=step, unit="step", dynamic_ncols=True)
+            shape = "{percentage:3.0f}%|{bar:8}| {desc}"  # the text has the steps and the speed
+            self._bar = tqdm(total=num_steps, initial=step, bar_format=shape, dynamic_ncols=True)
         self._last_status = 0.0
         # points after the step we go on from belong to steps that are done again
         purge_step = images_seen + 1 if step else 0
@@ -54,8 +55,9 @@ class Tracker:
         """Shows the one line that changes: a bar on a terminal, else now and then a line."""
         if self._bar is not None:
             self._keep(text)
-            self._bar.set_postfix_str(text)
+            self._bar.set_description_str(text, refresh=False)
             self._bar.update(step - self._bar.n)
+            self._bar.refresh()
         elif time.monotonic() - self._last_status >= _STATUS_EVERY_S:
             self._last_status = time.monotonic()
             self.say(text)

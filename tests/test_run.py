@@ -1,17 +1,22 @@
 """Whole runs in processes of their own: exact resume, signals, damage, divergence, locks."""
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import itertools
 import json
 import os
+import pty
 import re
 import resource
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -324,6 +329,24 @@ def test_a_diverged_state_is_never_the_best(
     with pytest.raises(NonFinite, match="at step 2"):
         train(cfg, tmp_path / "run", "cpu")
     assert not list((tmp_path / "run").glob("checkpoints/*"))
+
+
+def test_a_terminal_shows_the_whole_status_line(config: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    command = [sys.executable, "-m", "gan", "train", config, "--run-dir", tmp_path / "run",
+               "--set", "train.evaluate_every_steps=4"]  # fmt: skip
+    shown = subprocess.Popen(command, stderr=theirs)
+    os.close(theirs)
+    text = ""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 65536):
+            text += part.decode()
+    assert shown.wait(timeout=60) == 0
+    lines = text.replace("\r", "\n").splitlines()
+    # also the held-out images
+    assert len([line for line in lines if line.startswith("packing:   0%")]) == 2
+    assert any(re.match(r"100%\|█+\| step 4/4 .* images/s  0:00 left$", line) for line in lines)
 
 
 def test_a_full_disk_ends_a_run_with_4_and_room_lets_it_go_on(config: Path, tmp_path: Path) -> None:
