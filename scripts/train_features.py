@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan.config import DataConfig, HardwareConfig
 from gan.data.batches import batch_indices
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
 from gan.metrics.features import Classifier, load_features, save_classifier
+from gan.settings import DataConfig, HardwareConfig
 from gan.training.precision import Precision, autocast, choose_device, choose_precision
 
 _WEIGHTS = Path(__file__).parent.parent / "gan" / "metrics" / "weights"

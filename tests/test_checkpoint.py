@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 import resource
@@ -160,10 +161,13 @@ def test_a_full_disk_keeps_the_old_file_and_says_how_much_was_needed(saved: Path
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"too large, for a checkpoint of [\d,]+ bytes"):
+        with pytest.raises(
+            OSError, match=r"File too large, for a checkpoint of [\d,]+ bytes"
+        ) as full:
             save_checkpoint(saved, payload(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert full.value.errno == errno.EFBIG
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
 

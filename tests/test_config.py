@@ -5,14 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gan.config import (
-    Config,
-    ConfigError,
-    describe,
-    identity,
-    load_config,
-    parse_config,
-)
+from gan.config import Config, ConfigError, describe, identity, load_config, parse_config
 from gan.nn.sizes import num_levels
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))

@@ -9,9 +9,9 @@ ROWS = [
     "strict_yaml device nn.sizes nn.transposed_conv nn.losses nn.augment latents tracking "
     "data.decode data.idx metrics.distances metrics.pyramid metrics.inception "
     "training.checkpoint training.collapse training.distributed training.replay",
-    "config nn.equal_computations data.source metrics.features training.signals",
-    "nn.generator data.sources data.workers training.precision training.run_dir",
-    "nn.discriminator data.pack sampling",
+    "settings nn.equal_computations data.source metrics.features training.signals",
+    "config nn.generator data.sources data.workers training.precision",
+    "nn.discriminator data.pack sampling training.run_dir",
     "data.batches metrics.reference training.needs training.state",
     "metrics.evaluate training.steps training.run",
     "training.resume training.report training.dry_run training.judge",
@@ -47,8 +47,7 @@ def test_a_module_imports_from_lower_rows_only(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_modules_and_functions_stay_short(path: Path) -> None:
     text = path.read_text()
-    limit = 300 if path.name == "config.py" else 250  # config.py is mostly a table of fields
-    assert len([line for line in text.splitlines() if line.strip()]) <= limit
+    assert len(text.splitlines()) <= 250
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 45, node.name

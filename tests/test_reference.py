@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.config import DataConfig
 from gan.data import sources
 from gan.data.pack import pack
 from gan.data.source import Source
@@ -17,6 +16,7 @@ from gan.metrics.reference import (
     held_out_images,
     make_reference,
 )
+from gan.settings import DataConfig
 
 CPU = torch.device("cpu")
 

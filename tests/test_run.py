@@ -356,7 +356,7 @@ def test_a_full_disk_ends_a_run_with_4_and_room_lets_it_go_on(config: Path, tmp_
     limit = (1_000_000, resource.RLIM_INFINITY)
     full = gan(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
     assert full.returncode == 4, full.stderr
-    assert "for a checkpoint of" in full.stderr and "free some room" in full.stderr
+    assert "File too large, for a checkpoint of" in full.stderr and "free some room" in full.stderr
     assert sums(tmp_path / "run") == before
     assert gan(*words).returncode == 0
     assert "step_00000004.pt" in sums(tmp_path / "run")
@@ -370,7 +370,10 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_nothing_unfinished(
     small_disk(run_dir / "checkpoints", f"size={3 * num_bytes // 2}")
     full = quick_gan("train", config, "--run-dir", run_dir)
     assert full.exit_code == 4
-    assert f"for a checkpoint of {num_bytes:,} bytes; free some room" in full.output
+    assert (
+        f"No space left on device, for a checkpoint of {num_bytes:,} bytes; free some room"
+        in full.output
+    )
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step_00000002.pt"]
     small_disk(run_dir / "checkpoints", "size=4m")
     assert quick_gan("train", config, "--run-dir", run_dir).exit_code == 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gan.config import HardwareConfig
+from gan.settings import HardwareConfig
 
 
 @dataclass(frozen=True)

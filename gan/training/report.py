@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gan.config import HardwareConfig, identity
+from gan.config import identity
 from gan.latents import rng
 from gan.sampling import generate, grid, save_gif, to_pil
+from gan.settings import HardwareConfig
 from gan.tracking import Tracker, gradient_norm, network_histograms
 from gan.training.collapse import diversity
 from gan.training.precision import choose_precision

@@ -10,11 +10,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gan.config import Config, TrainConfig
+from gan.config import Config
 from gan.device import send
 from gan.latents import draw_latents, rng
 from gan.nn.augment import diffaugment, draw_augmentation
 from gan.nn.losses import LOSSES, gradient_penalty
+from gan.settings import TrainConfig
 from gan.training.distributed import average_gradients
 from gan.training.precision import autocast
 from gan.training.state import TrainState
