@@ -41,6 +41,11 @@ def _impossible(config: Config) -> Iterator[str]:
             f"train.penalty {train.penalty} needs a gradient for each image alone, which "
             "BatchNorm in D mixes over the batch; set model.d_norm to spectral or none"
         )
+    if train.class_loss_weight and not (model.conditional and model.pac == 1):
+        yield (
+            "train.class_loss_weight needs model.conditional, whose class D is to name, and "
+            "model.pac 1: a pair has two classes"
+        )
     if train.batch_size % model.pac:
         yield f"train.batch_size must be a multiple of model.pac; got {train.batch_size}"
 

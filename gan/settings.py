@@ -117,8 +117,16 @@ class TrainConfig(Section):
         "none", description="gradient penalty of D: on real images, or on real and fake ones"
     )
     penalty_gamma: float = Field(1.0, description="weight of the penalty", gt=0)
-    augment: Literal["none", "diffaugment"] = Field(
-        "none", description="differentiable augmentation of all that D sees"
+    class_loss_weight: float = Field(
+        0.0,
+        description="of the cross-entropy by which D learns to name the class of real images, "
+        "and G to draw what D names; needs model.conditional",
+        ge=0,
+    )
+    augment: Literal["none", "translate", "diffaugment"] = Field(
+        "none",
+        description="differentiable augmentation of all that D sees; diffaugment: colours, "
+        "translation, cutout",
     )
     g_learning_rate: float = Field(5e-4, description="Adam, generator, at the start", gt=0, le=1)
     d_learning_rate: float = Field(

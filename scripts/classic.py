@@ -63,14 +63,14 @@ def classic_step(state: TrainState, images: Tensor, z: Tensor) -> tuple[float, f
     ones, zeros = torch.ones(num, device=state.device), torch.zeros(num, device=state.device)
     real = images.to(state.device).float() / 127.5 - 1
     d.zero_grad()
-    d_real = criterion(d(real), ones)
+    d_real = criterion(d(real).logits, ones)
     d_real.backward()
     fake = g(z.to(state.device))
-    d_fake = criterion(d(fake.detach()), zeros)
+    d_fake = criterion(d(fake.detach()).logits, zeros)
     d_fake.backward()
     state.d_optim.step()
     g.zero_grad()
-    g_loss = criterion(d(fake), ones)
+    g_loss = criterion(d(fake).logits, ones)
     g_loss.backward()
     state.g_optim.step()
     state.step += 1

@@ -25,7 +25,7 @@ def _rate(value: str) -> tuple[str, ...]:
 # the published recipe in the same networks, on the same images
 _CLASSIC = ("train.batch_size=64", "model.conditional=false", *_rate("2e-4"),
             "train.learning_rate_halflife_images=null", "train.ema_halflife_images=0",
-            "train.augment=none")  # fmt: skip
+            "train.augment=none", "train.class_loss_weight=0")  # fmt: skip
 
 
 def _beside(
@@ -67,8 +67,8 @@ ROWS = {
     **_beside("Fashion-MNIST", "fashion_mnist", 384_000, 12),
     **_beside("Fashion-MNIST", "fashion_mnist", 1_600_000, 25, long=True),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
-    **_beside("CIFAR-10", "cifar10", 384_000, 12),
-    **_beside("CIFAR-10", "cifar10", 4_096_000, 20, long=True),
+    **_beside("CIFAR-10", "cifar10", 384_000, 12, batch=32),
+    **_beside("CIFAR-10", "cifar10", 4_096_000, 20, batch=32, long=True),
     **_beside("CelebA, 64 pixels", "celeba64", 51_200, 8),
     "celeba64_gpu": Row("CelebA, 64 pixels", "configs/celeba64_gpu.yaml"),
     "quickstart, as it is": _short(),

@@ -105,6 +105,12 @@ def test_a_penalty_beside_batchnorm_in_d_is_refused_with_the_reason() -> None:
     parse_config({"train": {"penalty": "r1"}, "model": {"d_norm": "none"}}, origin="x")
 
 
+@pytest.mark.parametrize("model", [{}, {"conditional": True, "pac": 2}])
+def test_naming_classes_wants_one_class_an_image(model: dict) -> None:
+    with pytest.raises(ConfigError, match=r"class_loss_weight needs model\.conditional"):
+        parse_config({"model": model, "train": {"class_loss_weight": 0.5}}, origin="x")
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [("model", "g_width", 10**6), ("model", "z_dim", 10**6), ("data", "image_size", 4096),

@@ -44,7 +44,7 @@ with process_group(cpu) as ranks:
     state = make_state(tiny_config(Path(sys.argv[1])), 0, cpu, precision, ranks)
     images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     part = images.chunk(ranks.world_size)[ranks.rank]
-    state.d(part).square().mean().backward()
+    state.d(part).logits.square().mean().backward()
     average_gradients(state.d, ranks)
     torch.save([p.grad for p in state.d.parameters()], f"{sys.argv[1]}/{ranks.rank}.pt")
 threads = {name.read_text() for name in Path("/proc/self/task").glob("*/comm")}
@@ -69,7 +69,7 @@ def test_gradients_of_two_ranks_are_those_of_one_process(tmp_path: Path) -> None
     precision = Precision(torch.float32, channels_last=False, compiled=False, threads=1)
     state = make_state(tiny_config(tmp_path), 0, torch.device("cpu"), precision)
     images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    losses = [state.d(part).square().mean() for part in images.chunk(2)]
+    losses = [state.d(part).logits.square().mean() for part in images.chunk(2)]
     torch.stack(losses).mean().backward()
     for rank in (0, 1):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)

@@ -44,7 +44,7 @@ def test_generator_gives_what_discriminator_takes(upsample: str, kernel: int, si
     images = Generator(cfg, (3, *size))(torch.randn(2, 3))
     assert images.shape == (2, 3, *size)
     assert images.abs().max() <= 1
-    assert Discriminator(cfg, (3, *size))(images).shape == (2,)
+    assert Discriminator(cfg, (3, *size))(images).logits.shape == (2,)
 
 
 @pytest.mark.parametrize("side", LEGAL_SIDES)
@@ -55,7 +55,7 @@ def test_shapes_agree_at_every_legal_size(side: int, stretch: int) -> None:
     with torch.device("meta"):  # no memory, the shapes alone
         images = Generator(cfg, shape).eval()(torch.zeros(2, 100))
         assert images.shape == (2, *shape)
-        assert Discriminator(cfg, shape).eval()(images).shape == (2,)
+        assert Discriminator(cfg, shape).eval()(images).logits.shape == (2,)
     assert side >> num_levels(*shape[1:]) in (4, 5, 6, 7)
 
 
@@ -113,7 +113,7 @@ def test_a_class_changes_image_and_logit() -> None:
     labels = torch.tensor([3, 7])
     images = g(z, labels)
     assert (images[0] - images[1]).abs().max() > 1e-3
-    logits = d(images[:1].expand(2, -1, -1, -1), labels)
+    logits = d(images[:1].expand(2, -1, -1, -1), labels).logits
     assert abs(logits[0] - logits[1]) > 1e-6
 
 
@@ -130,7 +130,7 @@ def test_the_noise_decides_more_of_a_fresh_image_than_the_class() -> None:
 def test_a_fresh_discriminator_judges_the_image_more_than_the_class() -> None:
     torch.manual_seed(0)
     d = Discriminator(ModelConfig(conditional=True), (1, 32, 32), 10)
-    logits = d(torch.randn(64, 1, 32, 32), torch.arange(64) % 10)
+    logits = d(torch.randn(64, 1, 32, 32), torch.arange(64) % 10).logits
     assert logits.abs().max() < 5
 
 
@@ -138,11 +138,11 @@ def test_pac_joins_neighbours() -> None:
     torch.manual_seed(0)
     d = Discriminator(ModelConfig(pac=2, d_width=4, d_norm="none"), (1, 28, 28))
     images = torch.randn(6, 1, 28, 28)
-    logits = d(images)
+    logits = d(images).logits
     assert logits.shape == (3,)
     changed = images.clone()
     changed[3] += 1
-    differs = (d(changed) - logits).abs() > 1e-6
+    differs = (d(changed).logits - logits).abs() > 1e-6
     assert differs.tolist() == [False, True, False]
 
 

@@ -8,7 +8,7 @@ from classic import classic_state, classic_step
 
 from gan.config import Config
 from gan.latents import draw_latents, rng
-from gan.nn.augment import diffaugment, draw_augmentation
+from gan.nn.augment import AUGMENTATIONS, diffaugment, draw_augmentation, translate
 from gan.training.precision import Precision
 from gan.training.state import TrainState, all_finite, make_state, settle
 from gan.training.steps import d_step, ema_decay, frozen, g_step, one_step
@@ -75,6 +75,28 @@ def test_d_learns_to_tell_and_g_to_fool(tmp_path) -> None:
     for _ in range(20):
         after = g_step(state, cfg, real, state.g(torch.randn(8, 8)), None)
     assert after["d/fake_after"] > 0.5
+
+
+def test_d_learns_to_name_the_class_and_g_to_draw_it(tmp_path) -> None:
+    rates = {"g_learning_rate": 0.01, "d_learning_rate": 0.01}
+    cfg = tiny_config(
+        tmp_path, model={"conditional": True}, train={"class_loss_weight": 0.5, **rates}
+    )
+    state = state_of(cfg)
+    labels = torch.arange(8) % 2
+    real = (labels.float() * 2 - 1)[:, None, None, None].expand(-1, 3, 16, 16)
+    for _ in range(20):
+        named = d_step(state, cfg, real, -real, labels)["loss/d_classes"]
+    assert named < 0.1
+    z = torch.randn(8, 8)
+    for _ in range(20):
+        drawn = g_step(state, cfg, real, state.g(z, labels), labels)["loss/g_classes"]
+    assert drawn < 0.1
+    classes = state.d(state.g(z, labels), labels).classes
+    # by hand: log of the sum of exponentials, less the asked class's
+    expected = classes.exp().sum(1).log() - classes[torch.arange(8), labels]
+    found = g_step(state, cfg, real, state.g(z, labels), labels)["loss/g_classes"]
+    torch.testing.assert_close(found, expected.mean(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_step_is_the_classic_one_in_fp32(tmp_path) -> None:
@@ -149,7 +171,7 @@ def test_a_penalty_pulls_the_slope_of_d_down(tmp_path) -> None:
         for _ in range(20):
             d_step(state, cfg, real, -real, None)
         real.requires_grad_()
-        (slope,) = torch.autograd.grad(state.d(real).sum(), real)
+        (slope,) = torch.autograd.grad(state.d(real).logits.sum(), real)
         slopes.append(float(slope.norm()))
     assert slopes[1] < slopes[0] / 2
 
@@ -247,15 +269,26 @@ def test_non_finite_numbers_anywhere_are_seen(tmp_path) -> None:
         assert not all_finite(state)
 
 
-def test_augmentation_is_differentiable_and_a_function_of_its_stream() -> None:
+@pytest.mark.parametrize("augment", AUGMENTATIONS.values())
+def test_augmentation_is_differentiable_and_a_function_of_its_stream(augment) -> None:
     batch = torch.rand(6, 3, 16, 16, requires_grad=True)
     draws = [draw_augmentation(6, (3, 16, 16), rng(0, step, "augment")) for step in (0, 0, 1)]
-    out = diffaugment(batch, draws[0])
+    out = augment(batch, draws[0])
     assert out.shape == batch.shape
     out.sum().backward()
     assert batch.grad is not None and batch.grad.abs().sum() > 0
-    assert torch.equal(out, diffaugment(batch, draws[1]))
-    assert not torch.equal(out, diffaugment(batch, draws[2]))
+    assert torch.equal(out, augment(batch, draws[1]))
+    assert not torch.equal(out, augment(batch, draws[2]))
+
+
+def test_a_translation_moves_each_image_by_its_own_draw() -> None:
+    batch = torch.rand(2, 3, 16, 16)
+    draws = torch.full((7, 2), 0.5)
+    draws[3:5] = torch.tensor([[4, 1], [2, 0]])  # rows and columns, where 2 is not at all
+    first, second = translate(batch, draws)
+    assert torch.equal(first[:, :14], batch[0, :, 2:]) and not first[:, 14:].any()
+    assert torch.equal(second[:, 1:, 2:], batch[1, :, :15, :14])
+    assert not second[:, 0].any() and not second[:, :, :2].any()
 
 
 def test_augmentation_cuts_a_quarter_and_shifts_by_an_eighth() -> None:

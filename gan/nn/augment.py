@@ -22,30 +22,33 @@ def draw_augmentation(
     return torch.from_numpy(np.stack(draws, dtype=np.float32, casting="unsafe"))
 
 
+def translate(images: Tensor, draws: Tensor) -> Tensor:
+    """Shifts images (N, C, H, W) by up to an eighth of a side, filling with zeros, each by its own
+    draw of (7, N); differentiable in them."""
+    num, _, height, width = images.shape
+    shifts = draws[3:5].long()
+    padded = pad(images, (*[_reach(width)] * 2, *[_reach(height)] * 2))
+    image = torch.arange(num, device=images.device)[:, None, None]
+    rows = shifts[0][:, None, None] + torch.arange(height, device=images.device)[:, None]
+    columns = shifts[1][:, None, None] + torch.arange(width, device=images.device)
+    return padded.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
+
+
 def diffaugment(images: Tensor, draws: Tensor) -> Tensor:
-    """Augments images (N, C, H, W), each by its own draw of (7, N); differentiable in them."""
+    """Changes colours, shifts and cuts images (N, C, H, W), each by its own draw of (7, N);
+    differentiable in them."""
     brightness, saturation, contrast = draws[:3, :, None, None, None]
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)
     images = (images - grey) * (saturation * 2) + grey
     mean = images.mean((1, 2, 3), keepdim=True)
     images = (images - mean) * (contrast + 0.5) + mean
-    return _cut_out(_translate(images, draws[3:5].long()), draws[5:])
+    return _cut_out(translate(images, draws), draws[5:])
 
 
 def _reach(side: int) -> int:
     """Returns the largest shift along a side, in pixels."""
     return round(side / 8)
-
-
-def _translate(images: Tensor, shifts: Tensor) -> Tensor:
-    """Shifts by up to an eighth of a side (2, N), filling with zeros."""
-    num, _, height, width = images.shape
-    padded = pad(images, (*[_reach(width)] * 2, *[_reach(height)] * 2))
-    image = torch.arange(num, device=images.device)[:, None, None]
-    rows = shifts[0][:, None, None] + torch.arange(height, device=images.device)[:, None]
-    columns = shifts[1][:, None, None] + torch.arange(width, device=images.device)
-    return padded.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
 
 
 def _cut_out(images: Tensor, centres: Tensor) -> Tensor:
@@ -55,3 +58,6 @@ def _cut_out(images: Tensor, centres: Tensor) -> Tensor:
         for side, centre in zip(images.shape[2:], centres, strict=True)
     )
     return images * ~(rows[:, None, :, None] & columns[:, None, None, :])  # (N, 1, H, W)
+
+
+AUGMENTATIONS = {"translate": translate, "diffaugment": diffaugment}

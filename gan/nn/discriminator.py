@@ -1,9 +1,10 @@
 """Owns the discriminator: images to one logit each through layers that each halve the size.
 
-Shapes: N batch, P images judged together, C channels, H x W image, F features.
+Shapes: N batch, P images judged together, C channels, H x W image, F features, K classes.
 """
 
 import itertools
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -14,13 +15,20 @@ from gan.nn.sizes import num_levels
 from gan.settings import ModelConfig
 
 
+class Judgement(NamedTuple):
+    """What D says of images."""
+
+    logits: Tensor  # (N/P,), positive means real
+    classes: Tensor | None  # (N/P, K) logits of their class, when conditional
+
+
 class Discriminator(nn.Module):
-    """Maps images (N, C, H, W), and labels (N,) when conditional, to logits (N/P,); positive
-    means real.
+    """Judges images (N, C, H, W), knowing labels (N,) when conditional.
 
     Strided convolutions and LeakyReLU 0.2, no normalisation at the input, one last convolution
     over the whole base (Radford et al., 2015); P = model.pac images are joined by channel (Lin
-    et al., 2018); a class enters by projection (Miyato and Koyama, 2018).
+    et al., 2018); a class enters by projection (Miyato and Koyama, 2018): an image is as real as it
+    looks, plus as much as it looks like its class.
     """
 
     def __init__(
@@ -52,8 +60,8 @@ class Discriminator(nn.Module):
                 if isinstance(module, nn.Conv2d | nn.Embedding):
                     spectral_norm(module)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Maps (N, C, H, W) to (N/P,)."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Judgement:
+        """Judges (N, C, H, W)."""
         if self.pac > 1:
             # neighbours are joined, so that a rank's slice has the same pairs as the whole batch
             images = images.unflatten(0, (-1, self.pac)).flatten(1, 2)  # (N/P, PC, H, W)
@@ -61,7 +69,8 @@ class Discriminator(nn.Module):
         # the head's window is all there is: a matrix product does the same, several times as fast
         flat, weight = (t.movedim(1, -1).flatten(1) for t in (features, self.head.weight))
         logits = linear(flat, weight, self.head.bias).flatten()
-        if self.embedding is not None:
-            classes = self.embedding(labels).unflatten(0, (-1, self.pac)).sum(1)  # (N/P, F)
-            logits = logits + (classes * features.sum((2, 3))).sum(1)
-        return logits
+        if self.embedding is None:
+            return Judgement(logits, None)
+        classes = linear(features.sum((2, 3)), self.embedding.weight)  # (N/P, K)
+        asked = labels.unflatten(0, (-1, self.pac))  # type: ignore[union-attr]  # (N/P, P)
+        return Judgement(logits + classes.gather(1, asked).sum(1), classes)

@@ -158,7 +158,7 @@ class _GeneratorToDiscriminator(nn.Module):
         self.labels = labels
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.discriminator(self.generator(z, self.labels), self.labels)
+        return self.discriminator(self.generator(z, self.labels), self.labels).logits
 
 
 def _open(path: Path) -> Image.Image:

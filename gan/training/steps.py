@@ -9,11 +9,12 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from gan.config import Config
 from gan.device import send
 from gan.latents import draw_latents, rng
-from gan.nn.augment import diffaugment, draw_augmentation
+from gan.nn.augment import AUGMENTATIONS, draw_augmentation
 from gan.nn.losses import LOSSES, gradient_penalty
 from gan.settings import TrainConfig
 from gan.training.distributed import average_gradients
@@ -79,10 +80,15 @@ def d_step(
     real = real.detach().requires_grad_(needs_real)
     fake = fake.detach().requires_grad_(needs_fake)
     with autocast(state.precision, state.device):
-        real_logits = state.d(_seen(real, draws, "real"), labels).float()
-        fake_logits = state.d(_seen(fake, draws, "fake"), labels).float()
+        real_logits, classes = state.d(_seen(cfg, real, draws, "real"), labels)
+        fake_logits, _ = state.d(_seen(cfg, fake, draws, "fake"), labels)
+    real_logits, fake_logits = real_logits.float(), fake_logits.float()
     loss = LOSSES[cfg.train.loss].d(real_logits, fake_logits)
     values = {"loss/d": loss.detach()}
+    if labels is not None and cfg.train.class_loss_weight:
+        naming = cross_entropy(classes.float(), labels)
+        values["loss/d_classes"] = naming.detach()
+        loss = loss + cfg.train.class_loss_weight * naming
     if needs_real:
         penalty = gradient_penalty(real, real_logits)
         if needs_fake:
@@ -115,17 +121,23 @@ def g_step(
     """Updates G once through `fake`, which still hangs on G's graph."""
     loss_of = LOSSES[cfg.train.loss]
     with frozen(state.d), autocast(state.precision, state.device):
-        fake_logits = state.d(_seen(fake, draws, "fake_again"), labels).float()
+        fake_logits, classes = state.d(_seen(cfg, fake, draws, "fake_again"), labels)
         real_logits = fake_logits.detach()
         if loss_of.g_needs_real:
             with torch.no_grad():
-                real_logits = state.d(_seen(real, draws, "real_again"), labels).float()
-    loss = loss_of.g(real_logits, fake_logits)
+                real_logits, _ = state.d(_seen(cfg, real, draws, "real_again"), labels)
+    fake_logits = fake_logits.float()
+    loss = loss_of.g(real_logits.float(), fake_logits)
+    values = {"loss/g": loss.detach(), "d/fake_after": fake_logits.detach().sigmoid().mean()}
+    if labels is not None and cfg.train.class_loss_weight:
+        naming = cross_entropy(classes.float(), labels)
+        values["loss/g_classes"] = naming.detach()
+        loss = loss + cfg.train.class_loss_weight * naming
     state.g_optim.zero_grad()
     loss.backward()
     average_gradients(state.g, state.ranks)
     state.g_optim.step()
-    return {"loss/g": loss.detach(), "d/fake_after": fake_logits.detach().sigmoid().mean()}
+    return values
 
 
 def ema_decay(train: TrainConfig, images_seen: int) -> float:
@@ -171,9 +183,11 @@ def _augmentation(state: TrainState, cfg: Config) -> Tensor:
     return torch.stack(draws)
 
 
-def _seen(images: Tensor, draws: Tensor | None, role: str) -> Tensor:
+def _seen(cfg: Config, images: Tensor, draws: Tensor | None, role: str) -> Tensor:
     """Returns the images as D sees them: augmented when asked."""
-    return images if draws is None else diffaugment(images, draws[_ROLES.index(role)])
+    if draws is None:
+        return images
+    return AUGMENTATIONS[cfg.train.augment](images, draws[_ROLES.index(role)])
 
 
 @torch.no_grad()
