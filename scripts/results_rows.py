@@ -85,6 +85,7 @@ ROWS = {
     "width 64": _short("model.g_width=64", "model.d_width=64"),
     "kernel 5": _short("model.kernel=5"),
     "resize": _short("model.upsample=resize"),
+    "D names the class": _short("train.class_loss_weight=0.5"),
     "hinge": _short("train.loss=hinge"),
     "diffaugment": _short("train.augment=diffaugment"),
     "no norm in D, R1": _short("model.d_norm=none", "train.penalty=r1"),

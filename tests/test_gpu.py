@@ -66,7 +66,10 @@ def test_recorded_steps_are_the_plain_ones_bit_for_bit(
 
 def test_a_step_waits_for_nothing(tmp_path: Path) -> None:
     cfg = tiny_config(
-        tmp_path, data={"flip": True}, model={"conditional": True}, train={"augment": "diffaugment"}
+        tmp_path,
+        data={"flip": True},
+        model={"conditional": True},
+        train={"augment": "diffaugment", "class_loss_weight": 0.5},
     )
     packed = pack(open_source(cfg.data), cfg.data)
     stream = batches(packed, 8, seed=0, flip=True, device=GPU)
