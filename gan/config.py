@@ -44,7 +44,7 @@ def _impossible(config: Config) -> Iterator[str]:
     if train.class_loss_weight and not (model.conditional and model.pac == 1):
         yield (
             "train.class_loss_weight needs model.conditional, whose class D is to name, and "
-            "model.pac 1: a pair has two classes"
+            "model.pac 1, since a pair has two; else set it to 0"
         )
     if train.batch_size % model.pac:
         yield f"train.batch_size must be a multiple of model.pac; got {train.batch_size}"
