@@ -119,8 +119,8 @@ class TrainConfig(Section):
     penalty_gamma: float = Field(1.0, description="weight of the penalty", gt=0)
     class_loss_weight: float = Field(
         0.0,
-        description="of the cross-entropy by which D learns to name the class of real images, "
-        "and G to draw what D names; needs model.conditional",
+        description="of the cross-entropy by which D learns to name the class of real images; "
+        "needs model.conditional",
         ge=0,
     )
     augment: Literal["none", "translate", "diffaugment"] = Field(

@@ -77,26 +77,22 @@ def test_d_learns_to_tell_and_g_to_fool(tmp_path) -> None:
     assert after["d/fake_after"] > 0.5
 
 
-def test_d_learns_to_name_the_class_and_g_to_draw_it(tmp_path) -> None:
-    rates = {"g_learning_rate": 0.01, "d_learning_rate": 0.01}
+def test_d_learns_to_name_the_class(tmp_path) -> None:
     cfg = tiny_config(
-        tmp_path, model={"conditional": True}, train={"class_loss_weight": 0.5, **rates}
+        tmp_path,
+        model={"conditional": True},
+        train={"class_loss_weight": 0.5, "d_learning_rate": 0.01},
     )
     state = state_of(cfg)
     labels = torch.arange(8) % 2
     real = (labels.float() * 2 - 1)[:, None, None, None].expand(-1, 3, 16, 16)
     for _ in range(20):
-        named = d_step(state, cfg, real, -real, labels)["loss/d_classes"]
-    assert named < 0.1
-    z = torch.randn(8, 8)
-    for _ in range(20):
-        drawn = g_step(state, cfg, real, state.g(z, labels), labels)["loss/g_classes"]
-    assert drawn < 0.1
-    classes = state.d(state.g(z, labels), labels).classes
+        classes = state.d(real, labels).classes
+        values = d_step(state, cfg, real, -real, labels)
     # by hand: log of the sum of exponentials, less the asked class's
     expected = classes.exp().sum(1).log() - classes[torch.arange(8), labels]
-    found = g_step(state, cfg, real, state.g(z, labels), labels)["loss/g_classes"]
-    torch.testing.assert_close(found, expected.mean(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(values["loss/classes"], expected.mean(), rtol=1e-4, atol=1e-5)
+    assert values["loss/classes"] < 0.1
 
 
 def test_a_step_is_the_classic_one_in_fp32(tmp_path) -> None:

@@ -87,7 +87,7 @@ def d_step(
     values = {"loss/d": loss.detach()}
     if labels is not None and cfg.train.class_loss_weight:
         naming = cross_entropy(classes.float(), labels)
-        values["loss/d_classes"] = naming.detach()
+        values["loss/classes"] = naming.detach()
         loss = loss + cfg.train.class_loss_weight * naming
     if needs_real:
         penalty = gradient_penalty(real, real_logits)
@@ -121,23 +121,18 @@ def g_step(
     """Updates G once through `fake`, which still hangs on G's graph."""
     loss_of = LOSSES[cfg.train.loss]
     with frozen(state.d), autocast(state.precision, state.device):
-        fake_logits, classes = state.d(_seen(cfg, fake, draws, "fake_again"), labels)
+        fake_logits, _ = state.d(_seen(cfg, fake, draws, "fake_again"), labels)
         real_logits = fake_logits.detach()
         if loss_of.g_needs_real:
             with torch.no_grad():
                 real_logits, _ = state.d(_seen(cfg, real, draws, "real_again"), labels)
     fake_logits = fake_logits.float()
     loss = loss_of.g(real_logits.float(), fake_logits)
-    values = {"loss/g": loss.detach(), "d/fake_after": fake_logits.detach().sigmoid().mean()}
-    if labels is not None and cfg.train.class_loss_weight:
-        naming = cross_entropy(classes.float(), labels)
-        values["loss/g_classes"] = naming.detach()
-        loss = loss + cfg.train.class_loss_weight * naming
     state.g_optim.zero_grad()
     loss.backward()
     average_gradients(state.g, state.ranks)
     state.g_optim.step()
-    return values
+    return {"loss/g": loss.detach(), "d/fake_after": fake_logits.detach().sigmoid().mean()}
 
 
 def ema_decay(train: TrainConfig, images_seen: int) -> float:
