@@ -282,9 +282,23 @@ def test_a_translation_moves_each_image_by_its_own_draw() -> None:
     draws = torch.full((7, 2), 0.5)
     draws[3:5] = torch.tensor([[4, 1], [2, 0]])  # rows and columns, where 2 is not at all
     first, second = translate(batch, draws)
-    assert torch.equal(first[:, :14], batch[0, :, 2:]) and not first[:, 14:].any()
+    assert torch.equal(first[:, :14], batch[0, :, 2:]) and (first[:, 14:] == -1).all()
     assert torch.equal(second[:, 1:, 2:], batch[1, :, :15, :14])
-    assert not second[:, 0].any() and not second[:, :, :2].any()
+    assert (second[:, 0] == -1).all() and (second[:, :, :2] == -1).all()
+
+
+def test_d_sees_contrast_beside_a_translated_edge_alone(tmp_path) -> None:
+    """BatchNorm takes a factor out of a batch again."""
+    d = state_of(tiny_config(tmp_path)).d
+    for layer in d.features:
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.weight.data.mul_(50)  # as after some training, far above BatchNorm's epsilon
+    batch = torch.rand(8, 3, 16, 16) * 2 - 1
+    draws = draw_augmentation(8, (3, 16, 16), rng(0, 0, "augment"))
+    plain = [d(part).logits for part in (batch, batch / 2)]
+    torch.testing.assert_close(*plain, rtol=0, atol=1e-3)
+    moved = [d(translate(part, draws)).logits for part in (batch, batch / 2)]
+    assert (moved[0] - moved[1]).abs().max() > 0.05
 
 
 def test_augmentation_cuts_a_quarter_and_shifts_by_an_eighth() -> None:
