@@ -12,13 +12,15 @@ def parse_yaml(text: str) -> Any:
     Raises ValueError, in one line, for text that is not YAML, aliases and duplicate keys.
     """
     try:
-        return yaml.load(text, _StrictLoader)  # a SafeLoader: plain values only
+        return _StrictLoader(text).get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"not valid YAML: {reason}") from None
 
 
 class _StrictLoader(yaml.SafeLoader):
+    """Reads plain values only, each key once."""
+
     yaml_implicit_resolvers: ClassVar[dict] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:

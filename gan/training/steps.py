@@ -15,6 +15,7 @@ from gan.config import Config
 from gan.device import send
 from gan.latents import draw_latents, rng
 from gan.nn.augment import AUGMENTATIONS, draw_augmentation
+from gan.nn.discriminator import Judgement
 from gan.nn.losses import LOSSES, gradient_penalty
 from gan.settings import TrainConfig
 from gan.training.distributed import average_gradients
@@ -79,14 +80,13 @@ def d_step(
     needs_fake = cfg.train.penalty == "r1_r2"
     real = real.detach().requires_grad_(needs_real)
     fake = fake.detach().requires_grad_(needs_fake)
-    with autocast(state.precision, state.device):
-        real_logits, classes = state.d(_seen(cfg, real, draws, "real"), labels)
-        fake_logits, _ = state.d(_seen(cfg, fake, draws, "fake"), labels)
-    real_logits, fake_logits = real_logits.float(), fake_logits.float()
+    with autocast(state.precision, state.device):  # once, so that weights are cast once
+        real_logits, classes = _judge(state.d, cfg, real, labels, draws, "real")
+        fake_logits, _ = _judge(state.d, cfg, fake, labels, draws, "fake")
     loss = LOSSES[cfg.train.loss].d(real_logits, fake_logits)
     values = {"loss/d": loss.detach()}
-    if labels is not None and cfg.train.class_loss_weight:
-        naming = cross_entropy(classes.float(), labels)
+    if cfg.train.class_loss_weight and classes is not None and labels is not None:
+        naming = cross_entropy(classes, labels)
         values["loss/classes"] = naming.detach()
         loss = loss + cfg.train.class_loss_weight * naming
     if needs_real:
@@ -99,9 +99,12 @@ def d_step(
     loss.backward()
     average_gradients(state.d, state.ranks)
     state.d_optim.step()
-    real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
+    return values | _opinions(real_logits.detach(), fake_logits.detach())
+
+
+def _opinions(real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
     correct = (real_logits > 0).float().mean() + (fake_logits < 0).float().mean()
-    return values | {
+    return {
         "d/real": real_logits.sigmoid().mean(),
         "d/fake": fake_logits.sigmoid().mean(),
         "d/accuracy": correct / 2,
@@ -121,13 +124,12 @@ def g_step(
     """Updates G once through `fake`, which still hangs on G's graph."""
     loss_of = LOSSES[cfg.train.loss]
     with frozen(state.d), autocast(state.precision, state.device):
-        fake_logits, _ = state.d(_seen(cfg, fake, draws, "fake_again"), labels)
+        fake_logits, _ = _judge(state.d, cfg, fake, labels, draws, "fake_again")
         real_logits = fake_logits.detach()
         if loss_of.g_needs_real:
             with torch.no_grad():
-                real_logits, _ = state.d(_seen(cfg, real, draws, "real_again"), labels)
-    fake_logits = fake_logits.float()
-    loss = loss_of.g(real_logits.float(), fake_logits)
+                real_logits, _ = _judge(state.d, cfg, real, labels, draws, "real_again")
+    loss = loss_of.g(real_logits, fake_logits)
     state.g_optim.zero_grad()
     loss.backward()
     average_gradients(state.g, state.ranks)
@@ -178,11 +180,19 @@ def _augmentation(state: TrainState, cfg: Config) -> Tensor:
     return torch.stack(draws)
 
 
-def _seen(cfg: Config, images: Tensor, draws: Tensor | None, role: str) -> Tensor:
-    """Returns the images as D sees them: augmented when asked."""
-    if draws is None:
-        return images
-    return AUGMENTATIONS[cfg.train.augment](images, draws[_ROLES.index(role)])
+def _judge(
+    d: nn.Module,
+    cfg: Config,
+    images: Tensor,
+    labels: Tensor | None,
+    draws: Tensor | None,
+    role: str,
+) -> Judgement:
+    """Returns in float32 what D says of images, augmented when asked."""
+    if draws is not None:
+        images = AUGMENTATIONS[cfg.train.augment](images, draws[_ROLES.index(role)])
+    logits, classes = d(images, labels)
+    return Judgement(logits.float(), None if classes is None else classes.float())
 
 
 @torch.no_grad()
