@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gan import __version__
-from gan.endings import EXIT_DIVERGED, fail, mendable
+from gan.errors import EXIT_DIVERGED, fail, mendable
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -57,7 +57,7 @@ def train(
     then) collapse, 4 disk full, 130 and 143 stopped by SIGINT and SIGTERM after the state was
     saved.
     """
-    from gan.config import load_config
+    from gan.config.reader import load_config
 
     cfg = load_config(config, overrides)
     if dry_run:
@@ -65,7 +65,7 @@ def train(
 
         click.echo(estimate(cfg, device))
         return
-    from gan.training.distributed import under_torchrun
+    from gan.machine.ranks import under_torchrun
     from gan.training.loop import Collapsed, NonFinite, Stopped
     from gan.training.loop import train as run
 
@@ -99,8 +99,8 @@ def sample(
     The same seed gives the same images, and the first k of --num n are those of --num k.
     """
     _spare(out, force, (".png", ".npz", ""))
+    from gan.machine.precision import choose_device
     from gan.sampling import load_trained, save_samples
-    from gan.training.precision import choose_device
 
     trained = load_trained(run_or_checkpoint, choose_device(device))
     save_samples(trained, out, num, seed, label)
@@ -125,8 +125,8 @@ def walk(
 ) -> None:  # fmt: skip
     """Walk from latent to latent and back to the first, as a strip of images or a looping GIF."""
     _spare(out, force, (".png", ".gif"))
+    from gan.machine.precision import choose_device
     from gan.sampling import load_trained, save_walk
-    from gan.training.precision import choose_device
 
     trained = load_trained(run_or_checkpoint, choose_device(device))
     save_walk(trained, out, points, steps, seed, label)
@@ -152,9 +152,9 @@ def evaluate(
     """
     import json
 
+    from gan.machine.precision import choose_device
     from gan.metrics.evaluate import evaluate as judge
     from gan.sampling import load_trained
-    from gan.training.precision import choose_device
 
     on = choose_device(device)
     trained = load_trained(run_or_checkpoint, on, data_root=data_root)
@@ -171,7 +171,7 @@ def evaluate(
 @mendable
 def data(config: Path, overrides: tuple[str, ...]) -> None:
     """Find, check, download where allowed, and pack the images of a config."""
-    from gan.config import load_config
+    from gan.config.reader import load_config
     from gan.data.pack import pack, summary
     from gan.data.sources import NothingHeldOut, Split, open_source
 
@@ -193,7 +193,7 @@ def data(config: Path, overrides: tuple[str, ...]) -> None:
 @mendable
 def config(config: Path, overrides: tuple[str, ...]) -> None:
     """Show every setting of a config with its meaning."""
-    from gan.config import describe, load_config
+    from gan.config.reader import describe, load_config
 
     click.echo(describe(load_config(config, overrides)))
 

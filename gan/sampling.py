@@ -16,19 +16,20 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from gan.config import Config, ConfigError, parse_config
-from gan.device import send
-from gan.latents import draw_labels, draw_latents, interpolate
-from gan.nn.generator import Generator
-from gan.training.checkpoint import (
+from gan.checkpoint import (
     BadCheckpoint,
     Checkpoint,
     check_weights,
     newest_good,
     read_checkpoint,
 )
-from gan.training.precision import Precision, autocast, choose_precision
-from gan.training.replay import Replay
+from gan.config.reader import parse_config
+from gan.config.settings import Config
+from gan.errors import ConfigError
+from gan.latents import draw_labels, draw_latents, interpolate
+from gan.machine.precision import Precision, autocast, choose_precision, send
+from gan.machine.replay import Replay
+from gan.nn.generator import Generator
 
 _BATCH, _GPU_BATCH = 64, 512  # images at a time
 _GAP = 2  # pixels between the images of a grid

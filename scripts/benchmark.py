@@ -32,11 +32,12 @@ from classic import classic_state, classic_step
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan.config import Config, parse_config
+from gan.checkpoint import save_checkpoint
+from gan.config.reader import parse_config
+from gan.config.settings import Config
+from gan.machine.precision import choose_device, choose_precision
 from gan.nn.generator import Generator
 from gan.sampling import load_trained
-from gan.training.checkpoint import save_checkpoint
-from gan.training.precision import choose_device, choose_precision
 from gan.training.state import TrainState, make_state, to_payload
 from gan.training.steps import one_step
 

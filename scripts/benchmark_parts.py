@@ -17,13 +17,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gan.config import Config
+from gan.config.settings import Config, DataConfig
 from gan.data.batches import batches
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
-from gan.settings import DataConfig
-from gan.training.precision import autocast
-from gan.training.replay import PLAIN_CALLS
+from gan.machine.precision import autocast
+from gan.machine.replay import PLAIN_CALLS
 from gan.training.state import TrainState
 
 Contest = dict[str, Callable[[], Any]]

@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan.config import Config, load_config
+from gan.config.reader import load_config
+from gan.config.settings import Config
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
 from gan.latents import draw_labels, draw_latents
+from gan.machine.precision import choose_precision
 from gan.metrics.distances import frechet_distance
 from gan.metrics.features import load_features
 from gan.metrics.reference import default_network
 from gan.sampling import load_trained
 from gan.training.loop import train
-from gan.training.precision import choose_precision
 from gan.training.run_dir import source_commit
 from gan.training.state import make_state
 

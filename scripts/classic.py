@@ -17,15 +17,15 @@ import torch
 from benchmark_parts import machine
 from torch import Tensor, nn
 
-from gan.config import Config, load_config
+from gan.checkpoint import save_checkpoint
+from gan.config.reader import load_config
+from gan.config.settings import Config, DataConfig, HardwareConfig, TrainConfig
 from gan.data.batches import batches
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
+from gan.machine.precision import choose_device, choose_precision
 from gan.metrics.evaluate import evaluate
 from gan.sampling import load_trained
-from gan.settings import DataConfig, HardwareConfig, TrainConfig
-from gan.training.checkpoint import save_checkpoint
-from gan.training.precision import choose_device, choose_precision
 from gan.training.state import TrainState, make_state, to_payload
 
 _FP32 = HardwareConfig(precision="fp32", channels_last="off", compile="off")

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan.config.settings import DataConfig, HardwareConfig
 from gan.data.batches import batch_indices
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
+from gan.machine.precision import Precision, autocast, choose_device, choose_precision
 from gan.metrics.features import Classifier, load_features, save_classifier
-from gan.settings import DataConfig, HardwareConfig
-from gan.training.precision import Precision, autocast, choose_device, choose_precision
 
 _WEIGHTS = Path(__file__).parent.parent / "gan" / "metrics" / "weights"
 _SIDES = {"mnist": (28, 1), "fashion_mnist": (28, 1), "cifar10": (32, 3)}

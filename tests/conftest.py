@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from gan.config import Config, parse_config
+from gan.config.reader import parse_config
+from gan.config.settings import Config
 from gan.training.loop import train
 
 TINY = {

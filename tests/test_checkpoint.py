@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gan.training import checkpoint
-from gan.training.checkpoint import (
+from gan import checkpoint
+from gan.checkpoint import (
     FORMAT,
     TYPES,
     BadCheckpoint,
@@ -176,7 +176,7 @@ _SAVE_FOREVER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from gan.training.checkpoint import FORMAT, TYPES, load_checkpoint, save_checkpoint
+from gan.checkpoint import FORMAT, TYPES, load_checkpoint, save_checkpoint
 
 def save(step):
     values = {key: kind() for key, kind in TYPES.items()}

@@ -5,8 +5,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gan.config import Config, ConfigError, describe, identity, load_config, parse_config
-from gan.nn.sizes import num_levels
+from gan.config.reader import describe, identity, load_config, parse_config
+from gan.config.settings import Config
+from gan.config.sizes import num_levels
+from gan.errors import ConfigError
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 

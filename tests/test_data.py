@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gan.config.settings import DataConfig
 from gan.data.batches import batch_indices, batches, resident, streamed
 from gan.data.decode import BadImage
 from gan.data.idx import read_idx
 from gan.data.pack import PackedImages, pack, peek
 from gan.data.sources import MissingData, NothingHeldOut, open_source
-from gan.settings import DataConfig
 
 
 def folder_config(root: Path, **changes: object) -> DataConfig:
@@ -197,7 +197,7 @@ def test_peek_reads_a_few_images_and_writes_nothing(images: Path) -> None:
 
 _PACK = """
 import sys
-from gan.settings import DataConfig
+from gan.config.settings import DataConfig
 from gan.data.pack import pack
 from gan.data.sources import open_source
 cfg = DataConfig(source="folder", root=sys.argv[1], image_size=64, channels=3)

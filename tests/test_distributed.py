@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from gan.training.checkpoint import load_checkpoint
+from gan.checkpoint import load_checkpoint
 from gan.training.loop import train
 from tests.conftest import TINY, tiny_config
 
@@ -33,9 +33,9 @@ import sys
 import time
 from pathlib import Path
 import torch
-from gan.training.distributed import average_gradients, process_group
+from gan.machine.ranks import average_gradients, process_group
 from gan.training.state import make_state
-from gan.training.precision import Precision
+from gan.machine.precision import Precision
 from tests.conftest import tiny_config
 
 cpu = torch.device("cpu")
@@ -63,7 +63,7 @@ def test_gradients_of_two_ranks_are_those_of_one_process(tmp_path: Path) -> None
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.wait(timeout=120) == 0, process.stderr.read()
-    from gan.training.precision import Precision
+    from gan.machine.precision import Precision
     from gan.training.state import make_state
 
     precision = Precision(torch.float32, channels_last=False, compiled=False, threads=1)

@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan.config import parse_config
+from gan.config.reader import parse_config
+from gan.config.settings import DataConfig
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
+from gan.machine.precision import choose_precision
 from gan.metrics import inception
 from gan.metrics.evaluate import evaluate, memorisation, score
 from gan.metrics.features import load_features
 from gan.metrics.reference import Reference, held_out_images, make_reference
 from gan.nn.generator import Generator
 from gan.sampling import Trained
-from gan.settings import DataConfig
-from gan.training.precision import choose_precision
 
 CPU = torch.device("cpu")
 NUM = 600

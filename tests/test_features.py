@@ -13,12 +13,12 @@ import torch
 import train_features
 from safetensors.torch import save_file
 
+from gan.config.settings import DataConfig, HardwareConfig
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
+from gan.machine.precision import choose_precision
 from gan.metrics import features
 from gan.metrics.features import Classifier, FeatureNetwork, load_features, save_classifier
-from gan.settings import DataConfig, HardwareConfig
-from gan.training.precision import choose_precision
 
 CPU = torch.device("cpu")
 WEIGHTS = Path(features.__file__).parent / "weights"

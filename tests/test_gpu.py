@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.config import Config
+from gan.checkpoint import newest_good
+from gan.config.settings import Config
 from gan.data.batches import batches, resident, streamed
 from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
+from gan.machine.precision import choose_precision
 from gan.sampling import load_trained
-from gan.training.checkpoint import newest_good
 from gan.training.loop import train
-from gan.training.precision import choose_precision
 from gan.training.state import TrainState, make_state
 from gan.training.steps import d_step, g_step, one_step
 from tests.conftest import tiny_config

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from gan.config.settings import ModelConfig
+from gan.config.sizes import num_levels
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
-from gan.nn.sizes import num_levels
-from gan.settings import ModelConfig
 
 LEGAL_SIDES = [base << k for base in (4, 5, 6, 7) for k in range(2, 8) if base << k <= 512]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gan.config.settings import DataConfig
 from gan.data import sources
 from gan.data.pack import pack
 from gan.data.source import Source
@@ -16,7 +17,6 @@ from gan.metrics.reference import (
     held_out_images,
     make_reference,
 )
-from gan.settings import DataConfig
 
 CPU = torch.device("cpu")
 

@@ -62,7 +62,7 @@ def test_drift_is_the_last_running_median_over_the_least(
 
 
 def test_every_row_is_a_valid_config(script: ModuleType) -> None:
-    from gan.config import load_config
+    from gan.config.reader import load_config
 
     for row in script.ROWS.values():
         load_config(row.config, row.changes)

@@ -28,10 +28,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from torch import Tensor
 
+from gan.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
 from gan.cli import main
 from gan.nn.losses import LOSSES
 from gan.tracking import Tracker
-from gan.training.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
 from gan.training.loop import NonFinite, train
 from tests.conftest import tiny_config
 
@@ -139,7 +139,7 @@ def test_a_signal_saves_and_ends_and_the_same_command_goes_on(
 
 _NEVER_ENDING_STEP = """
 import time
-from gan.training.signals import stop_on_signals
+from gan.machine.signals import stop_on_signals
 with stop_on_signals() as stop:
     print("ready", flush=True)
     while True:
@@ -470,7 +470,7 @@ def test_a_best_without_room_is_no_best(tmp_path: Path, monkeypatch: pytest.Monk
     steps = {"num_steps": 4, "evaluate_every_steps": 2, "checkpoint_every_steps": 2}
     cfg = tiny_config(tmp_path, train=steps)
     with monkeypatch.context() as patch:
-        patch.setattr("gan.training.judge.save_checkpoint", full)
+        patch.setattr("gan.training.evaluator.save_checkpoint", full)
         with pytest.raises(OSError, match="full"):
             train(cfg, tmp_path / "run", "cpu")
     assert sums(tmp_path / "run").keys() == {"step_00000002.pt"}
@@ -492,7 +492,7 @@ def test_what_fails_at_the_end_is_made_up_for(
 
     cfg = tiny_config(tmp_path, train={"evaluate_every_steps": 4})
     with monkeypatch.context() as patch:
-        patch.setattr("gan.training.judge.Judge.evaluate", fails)
+        patch.setattr("gan.training.evaluator.Judge.evaluate", fails)
         with pytest.raises(OSError, match="full"):
             train(cfg, tmp_path / "run", "cpu")
     train(cfg, tmp_path / "run", "cpu")

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gan import sampling
-from gan.config import identity, parse_config
+from gan.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
+from gan.config.reader import identity, parse_config
+from gan.machine.precision import Precision, choose_precision
 from gan.sampling import (
     Trained,
     build_generator,
@@ -22,9 +24,7 @@ from gan.sampling import (
     save_walk,
     walk,
 )
-from gan.training.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
 from gan.training.loop import train
-from gan.training.precision import Precision, choose_precision
 from gan.training.state import TrainState, make_state, restore
 from tests.conftest import tiny_config
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from classic import classic_state, classic_step
 
-from gan.config import Config
+from gan.config.settings import Config
 from gan.latents import draw_latents, rng
+from gan.machine.precision import Precision
 from gan.nn.augment import AUGMENTATIONS, diffaugment, draw_augmentation, translate
-from gan.training.precision import Precision
 from gan.training.state import TrainState, all_finite, make_state, settle
 from gan.training.steps import d_step, ema_decay, frozen, g_step, one_step
 from tests.conftest import tiny_config

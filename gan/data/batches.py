@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from gan.data.pack import PackedImages
-from gan.device import send
 from gan.latents import rng
+from gan.machine.precision import send
 
 Batch = tuple[Tensor, Tensor | None]  # uint8 (b, C, H, W) and int64 (b,)
 Pick = Callable[[np.ndarray], Tensor]  # positions (b,) to images on the device

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from gan.config.settings import DataConfig
 from gan.data.decode import decode_chunk
 from gan.data.source import Source
 from gan.data.workers import decode_all
-from gan.settings import DataConfig
 
 _MAX_LISTED = 20
 Progress = Callable[[int, int], None]  # (images done, images in all)

@@ -13,9 +13,9 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image, ImageDraw
 
+from gan.config.settings import DataConfig
 from gan.data.idx import read_idx_pair
 from gan.data.source import Source, from_arrays, from_folder, from_zip, subset
-from gan.settings import DataConfig
 
 Split = Literal["train", "test"]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from gan.config.settings import DataConfig
 from gan.data.decode import decode_chunk
 from gan.data.source import Source
-from gan.settings import DataConfig
 
 _CHUNK = 256
 Decoded = tuple[range, np.ndarray, dict[int, str]]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan.config.settings import DataConfig
 from gan.data.pack import pack
 from gan.data.sources import open_source
 from gan.metrics import distances
@@ -27,7 +28,6 @@ from gan.metrics.reference import (
     make_reference,
 )
 from gan.sampling import Trained
-from gan.settings import DataConfig
 
 _NUM_COPIES = 1000  # images whose nearest training image is looked for
 _COPY_SIDE = 32  # pixels; larger images are shrunk for that

@@ -15,8 +15,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gan.checkpoint import check_weights
 from gan.metrics.inception import INCEPTION, load_inception
-from gan.training.checkpoint import check_weights
 
 NUM_FEATURES = 128
 _WEIGHTS = Path(__file__).parent / "weights"

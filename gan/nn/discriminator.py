@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gan.config.settings import ModelConfig
+from gan.config.sizes import num_levels
 from gan.nn.generator import hidden_channels, init_weights
-from gan.nn.sizes import num_levels
-from gan.settings import ModelConfig
 
 
 class Judgement(NamedTuple):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_shuffle
 
-from gan.nn.sizes import num_levels
+from gan.config.settings import ModelConfig
+from gan.config.sizes import num_levels
 from gan.nn.transposed_conv import TransposedConv2d
-from gan.settings import ModelConfig
 
 _CLASS_RMS = 0.1  # of a class's coordinates, beside latents of about 1
 _MAX_WIDENING = 8  # the deepest layers have at most 8 times g_width or d_width channels

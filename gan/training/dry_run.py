@@ -4,12 +4,12 @@ import time
 
 import torch
 
-from gan.config import Config
+from gan.config.settings import Config
 from gan.data.pack import peek
 from gan.data.sources import Source, open_source
+from gan.machine.precision import choose_device, choose_precision
+from gan.machine.replay import PLAIN_CALLS
 from gan.training.needs import require_classes, require_memory
-from gan.training.precision import choose_device, choose_precision
-from gan.training.replay import PLAIN_CALLS
 from gan.training.state import TrainState, make_state
 from gan.training.steps import one_step
 

@@ -11,26 +11,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan.config import Config
-from gan.data.batches import Batch, batches
-from gan.data.pack import Progress, pack
-from gan.data.sources import open_source
-from gan.metrics.reference import held_out_images
-from gan.training import report
-from gan.training.checkpoint import (
+from gan.checkpoint import (
     checkpoint_path,
     prune_checkpoints,
     remove_unfinished,
     save_checkpoint,
 )
-from gan.training.distributed import Ranks, from_first, largest, process_group
-from gan.training.judge import Judge
+from gan.config.settings import Config
+from gan.data.batches import Batch, batches
+from gan.data.pack import Progress, pack
+from gan.data.sources import open_source
+from gan.machine.precision import choose_device, choose_precision
+from gan.machine.ranks import Ranks, from_first, largest, process_group
+from gan.machine.signals import StopRequest, stop_on_signals
+from gan.metrics.reference import held_out_images
+from gan.training import report
+from gan.training.evaluator import Judge
 from gan.training.needs import require_classes, require_memory
-from gan.training.precision import choose_device, choose_precision
 from gan.training.resume import go_on, initialise
 from gan.training.run import Run, Window
 from gan.training.run_dir import locked, next_run_dir
-from gan.training.signals import StopRequest, stop_on_signals
 from gan.training.state import TrainState, all_finite, make_state, settle, to_payload
 from gan.training.steps import one_step
 

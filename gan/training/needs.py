@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gan.config import Config, ConfigError
+from gan.config.settings import Config
+from gan.errors import ConfigError
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 

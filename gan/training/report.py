@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gan.config import identity
+from gan.config.reader import identity
+from gan.config.settings import HardwareConfig
 from gan.latents import rng
+from gan.machine.precision import choose_precision
 from gan.sampling import generate, grid, save_gif, to_pil
-from gan.settings import HardwareConfig
 from gan.tracking import Tracker, gradient_norm, network_histograms
 from gan.training.collapse import diversity
-from gan.training.precision import choose_precision
 from gan.training.run import Run, Window
 from gan.training.run_dir import describe_run
 from gan.training.state import environment, make_state, settle

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from gan.config import identity, parse_config
-from gan.training.checkpoint import (
+from gan.checkpoint import (
     BadCheckpoint,
     Checkpoint,
     load_checkpoint,
     newest_good,
 )
-from gan.training.distributed import from_first
+from gan.config.reader import identity, parse_config
+from gan.machine.ranks import from_first
 from gan.training.run import Run
 from gan.training.state import environment, load_networks, restore
 

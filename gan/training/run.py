@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan.config import Config
+from gan.config.settings import Config
 from gan.data.pack import PackedImages
 from gan.latents import draw_labels, draw_latents
 from gan.tracking import Tracker

@@ -16,7 +16,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gan.config import Config, describe
+from gan.config.reader import describe
+from gan.config.settings import Config
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "tensorboard", "pydantic")
 

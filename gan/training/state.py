@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from gan.config import Config, identity
+from gan.checkpoint import FORMAT, BadCheckpoint, check_weights
+from gan.config.reader import identity
+from gan.config.settings import Config
 from gan.latents import draw_labels, draw_latents
+from gan.machine.precision import Precision, autocast
+from gan.machine.ranks import Ranks
+from gan.machine.replay import Replay
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
-from gan.training.checkpoint import FORMAT, BadCheckpoint, check_weights
-from gan.training.distributed import Ranks
-from gan.training.precision import Precision, autocast
-from gan.training.replay import Replay
 
 _NORM_BATCHES, _NORM_BATCH = 16, 64  # images that statistics are estimated from
 

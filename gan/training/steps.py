@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gan.config import Config
-from gan.device import send
+from gan.config.settings import Config, TrainConfig
 from gan.latents import draw_latents, rng
+from gan.machine.precision import autocast, send
+from gan.machine.ranks import average_gradients
 from gan.nn.augment import AUGMENTATIONS, draw_augmentation
 from gan.nn.discriminator import Judgement
 from gan.nn.losses import LOSSES, gradient_penalty
-from gan.settings import TrainConfig
-from gan.training.distributed import average_gradients
-from gan.training.precision import autocast
 from gan.training.state import TrainState
 
 _ROLES = ("real", "fake", "fake_again", "real_again")  # in which D sees images

@@ -5,11 +5,12 @@ all others are the run's identity, which every checkpoint carries.
 """
 
 import os
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gan.nn.sizes import num_levels
+from gan.config.sizes import num_levels
 
 SourceName = Literal[
     "mnist5k",
@@ -174,3 +175,34 @@ class HardwareConfig(Section):
     threads: int = Field(
         0, description="CPU threads; 0: $OMP_NUM_THREADS, else one per core", ge=0, le=1024
     )
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    hardware: HardwareConfig = Field(default_factory=HardwareConfig)
+
+    @model_validator(mode="after")
+    def _combinations(self) -> "Config":
+        if problems := list(_impossible(self)):
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _impossible(config: Config) -> Iterator[str]:
+    model, train = config.model, config.train
+    if train.penalty != "none" and model.d_norm == "batch":
+        yield (
+            f"train.penalty {train.penalty} needs a gradient for each image alone, which "
+            "BatchNorm in D mixes over the batch; set model.d_norm to spectral or none"
+        )
+    if train.class_loss_weight and not (model.conditional and model.pac == 1):
+        yield (
+            "train.class_loss_weight needs model.conditional, whose class D is to name, and "
+            "model.pac 1, since a pair has two; else set it to 0"
+        )
+    if train.batch_size % model.pac:
+        yield f"train.batch_size must be a multiple of model.pac; got {train.batch_size}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from gan.training.distributed import under_torchrun
+from gan.machine.ranks import under_torchrun
 
 
 class StopRequest:

@@ -11,13 +11,15 @@ import click
 EXIT_CONFIG, EXIT_DIVERGED, EXIT_DISK_FULL, EXIT_INTERRUPTED = 2, 3, 4, 130
 
 
+class ConfigError(ValueError):
+    """Tells a user what to change in a config, one problem a line."""
+
+
 def mendable(verb: Callable[..., None]) -> Callable[..., None]:
     """Turns what a user can mend into one short message and the exit code of its kind."""
 
     @functools.wraps(verb)
     def run(*args: Any, **kwargs: Any) -> None:
-        from gan.config import ConfigError
-
         try:
             verb(*args, **kwargs)
         except ConfigError as error:

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from gan.settings import HardwareConfig
+from gan.config.settings import HardwareConfig
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,10 @@ def _has_native_bf16(device: torch.device) -> bool:
     if device.type == "cpu":
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return False
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Returns the tensor on the device; a GPU copies it asynchronously, from pinned memory."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return (tensor if tensor.is_cuda else tensor.pin_memory()).to(device, non_blocking=True)

@@ -2,10 +2,10 @@
 
 import json
 
+from gan.checkpoint import save_checkpoint
 from gan.metrics.evaluate import score
 from gan.metrics.reference import Reference, choose_network, make_reference
 from gan.sampling import generate
-from gan.training.checkpoint import save_checkpoint
 from gan.training.run import Run
 from gan.training.state import to_payload
 

@@ -1,53 +1,19 @@
-"""Owns a whole config: which settings go together, the YAML reader, its errors, its identity."""
+"""Reads configs: YAML files and overrides, their errors, and the settings that identify a run."""
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
-from gan.settings import DataConfig, HardwareConfig, ModelConfig, Section, TrainConfig
-from gan.strict_yaml import parse_yaml
+from gan.config.settings import Config
+from gan.config.strict_yaml import parse_yaml
+from gan.errors import ConfigError
 
 _MAX_YAML_BYTES = 1 << 20
-
-
-class ConfigError(ValueError):
-    """Tells a user what to change in a config, one problem a line."""
-
-
-class Config(Section):
-    """A whole experiment."""
-
-    data: DataConfig = Field(default_factory=DataConfig)
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
-    hardware: HardwareConfig = Field(default_factory=HardwareConfig)
-
-    @model_validator(mode="after")
-    def _combinations(self) -> "Config":
-        if problems := list(_impossible(self)):
-            raise ValueError("; ".join(problems))
-        return self
-
-
-def _impossible(config: Config) -> Iterator[str]:
-    model, train = config.model, config.train
-    if train.penalty != "none" and model.d_norm == "batch":
-        yield (
-            f"train.penalty {train.penalty} needs a gradient for each image alone, which "
-            "BatchNorm in D mixes over the batch; set model.d_norm to spectral or none"
-        )
-    if train.class_loss_weight and not (model.conditional and model.pac == 1):
-        yield (
-            "train.class_loss_weight needs model.conditional, whose class D is to name, and "
-            "model.pac 1, since a pair has two; else set it to 0"
-        )
-    if train.batch_size % model.pac:
-        yield f"train.batch_size must be a multiple of model.pac; got {train.batch_size}"
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
