@@ -1,56 +1,61 @@
-"""Owns checkpoint files: written whole or not at all, checked before they are believed.
+"""Checkpoint files: written atomically, verified before use, safe to load from anyone.
 
-A file is what `torch.save` makes: an uncompressed zip whose members carry CRC-32 sums. It is
-read with `weights_only=True`, so it can hold tensors and plain values and can run nothing.
+A file is what `torch.save` writes: an uncompressed zip whose members carry CRC-32 sums. It is read
+with `weights_only=True`, so it can hold tensors and plain values and cannot run code.
 """
 
 import hashlib
 import io
 import os
+import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, get_origin
 
 import torch
 from torch import Tensor, nn
 
-FORMAT = 2
-TYPES: dict[str, type] = {
-    "format": int,
-    "config": dict,  # the settings that decide what the run computes
-    "classes": list,  # their names
-    "data": str,  # checksum of the packed images
-    "step": int,
-    "images_seen": int,
-    "environment": dict,  # what else decides the last bits
-    "g": dict,
-    "d": dict,
-    "g_ema": dict,
-    "g_optim": dict,
-    "d_optim": dict,
-}
+FORMAT = 3
 _MAX_BYTES = 16 << 30
+_NAME = re.compile(r"step_(\d{8}|[1-9]\d{8,})\.pt")
 
 
 class BadCheckpoint(ValueError):
-    """Says which file cannot be used and why."""
+    """Says which checkpoint cannot be used and why."""
 
 
-class Checkpoint(NamedTuple):
-    """A file that was read and checked."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds; tensors are on the CPU when it was read."""
 
-    path: Path
-    payload: dict[str, Any]  # tensors on the CPU
-    sha256: str  # of the file, its first 16 hex digits
+    config: dict[str, Any]  # the settings that identify the run
+    classes: list[str]  # names, in the order of their labels
+    data: str  # checksum of the packed images
+    step: int
+    images_seen: int
+    environment: dict[str, Any]  # what else decides the bits, such as the torch version
+    g: dict[str, Any]
+    d: dict[str, Any]
+    g_ema: dict[str, Any]
+    g_optim: dict[str, Any]
+    d_optim: dict[str, Any]
+    path: Path = Path()  # the file it was read from
+    sha256: str = ""  # of that file, the first 16 hex digits
 
 
-def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
-    """Writes a checkpoint beside its place and renames it; equal payloads give equal bytes.
+_TYPES: dict[str, Any] = {
+    f.name: get_origin(f.type) or f.type for f in fields(Checkpoint) if f.default is MISSING
+}
 
-    Raises OSError, with the bytes needed, if it cannot; what was there before is then untouched.
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a temporary file beside `path` and renames it; equal contents give equal bytes.
+
+    Raises OSError, with the bytes needed, if that fails; an existing file is then unchanged.
     """
+    payload = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _TYPES}}
     buffer = io.BytesIO()  # torch.save into a file hides the errno of a full disk
     torch.save(_canonical(payload), buffer)
     data = buffer.getbuffer()
@@ -68,63 +73,64 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
         raise OSError(error.errno, reason, str(path)) from None
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Returns what a checkpoint holds, checked as `read_checkpoint` does."""
-    return read_checkpoint(path).payload
-
-
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint once and checks it.
+    """Reads and verifies a checkpoint.
 
     Raises BadCheckpoint, naming the file, if it is truncated, damaged, foreign or of another
-    version.
+    format.
     """
-    data = _read_whole(path)
+    data = _read_verified(path)
     try:
         payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception:  # torch's own text advises unsafe loading; it must not reach a user
+    except Exception:  # torch's own message recommends unsafe loading, so it is not shown
         raise BadCheckpoint(
-            f"{path}: holds something other than tensors and plain values; not a checkpoint of "
-            "this program"
+            f"{path}: not a checkpoint of gan: it holds something other than tensors and plain "
+            "values"
         ) from None
     if not isinstance(payload, dict) or "format" not in payload:
-        raise BadCheckpoint(f"{path}: not a checkpoint of this program")
-    version = payload["format"]
-    if type(version) is not int or version not in (1, FORMAT):
+        raise BadCheckpoint(f"{path}: not a checkpoint of gan")
+    version = payload.pop("format")
+    if type(version) is not int or version not in (2, FORMAT):
         raise BadCheckpoint(
-            f"{path}: checkpoint format {version!r:.20}; this program reads {FORMAT}"
+            f"{path}: checkpoint has format {version!r:.20}, this version reads 2 and {FORMAT}; "
+            "use the version of gan that wrote it"
         )
-    if version == 1:
-        _from_format_1(payload, path)
-    if payload.keys() != TYPES.keys():
-        missing, extra = TYPES.keys() - payload.keys(), payload.keys() - TYPES.keys()
+    _check_fields(payload, path)
+    if version == 2:
+        _convert_format_2(payload["config"])
+    return Checkpoint(**payload, path=path, sha256=hashlib.sha256(data).hexdigest()[:16])
+
+
+def _check_fields(payload: dict[str, Any], path: Path) -> None:
+    if payload.keys() != _TYPES.keys():
+        missing, extra = _TYPES.keys() - payload.keys(), payload.keys() - _TYPES.keys()
         raise BadCheckpoint(
             f"{path}: missing keys {sorted(missing)}, unknown keys {sorted(map(str, extra))[:9]}"
         )
-    for key, kind in TYPES.items():
+    for key, kind in _TYPES.items():
         if type(payload[key]) is not kind:
             found = type(payload[key]).__name__
             raise BadCheckpoint(f"{path}: {key} must be of type {kind.__name__}; got {found}")
         if kind is int and not 0 <= payload[key] < 1 << 53:
             raise BadCheckpoint(f"{path}: {key} must be a count; got {payload[key]!r:.40}")
-    return Checkpoint(path, payload, hashlib.sha256(data).hexdigest()[:16])
 
 
-def _from_format_1(payload: dict[str, Any], path: Path) -> None:
-    """Makes format 2 of format 1, which had the step twice and whose classes could grow."""
-    config = payload.get("config")
-    model = config.get("model") if isinstance(config, dict) else None
-    if not isinstance(model, dict) or model.get("conditional"):
-        raise BadCheckpoint(
-            f"{path}: checkpoint format 1 with classes, which are computed in another way now; "
-            "use the version that wrote it, or train again"
-        )
-    payload["format"] = FORMAT
-    payload.pop("g_ema_updates", None)
+def _convert_format_2(config: dict[str, Any]) -> None:
+    """Format 2 stored hardware settings and spelled "off" as none or 0, which is null now."""
+    config.pop("hardware", None)
+    for name, key, off in (
+        ("model", "d_norm", "none"),
+        ("train", "penalty", "none"),
+        ("train", "augment", "none"),
+        ("train", "ema_halflife_images", 0),
+    ):
+        section = config.get(name)
+        if isinstance(section, dict) and section.get(key, ...) == off:
+            section[key] = None
 
 
-def _read_whole(path: Path) -> bytes:
-    """Reads a file and checks that it is a whole, unpacked zip; raises BadCheckpoint if not."""
+def _read_verified(path: Path) -> bytes:
+    """Reads a file and checks that it is an intact, uncompressed zip."""
     try:
         if not path.is_file():
             raise BadCheckpoint(f"{path}: no such file")
@@ -135,79 +141,81 @@ def _read_whole(path: Path) -> bytes:
         raise BadCheckpoint(f"{path}: {error.strerror}") from None
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise BadCheckpoint(f"{path}: packed with compression, which a checkpoint never is")
-            damaged = archive.testzip()
-    except BadCheckpoint:
-        raise
-    except Exception as error:  # zipfile raises what the damaged bytes lead it to
-        raise BadCheckpoint(f"{path}: not a whole checkpoint file ({error})") from None
+            compressed = any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist())
+            damaged = None if compressed else archive.testzip()
+    except Exception as error:  # zipfile raises many kinds on damaged bytes
+        raise BadCheckpoint(f"{path}: not a complete checkpoint file ({error})") from None
+    if compressed:
+        raise BadCheckpoint(f"{path}: compressed, which a checkpoint of gan never is")
     if damaged:
         raise BadCheckpoint(f"{path}: damaged (checksum of {damaged!r:.80} does not match)")
     return data
 
 
 def check_weights(module: nn.Module, weights: Any, name: str) -> None:
-    """Raises BadCheckpoint if a state_dict's keys, shapes or types are not the module's."""
+    """Raises BadCheckpoint if a state_dict's keys, shapes or dtypes differ from the module's."""
     own = module.state_dict()
     if not isinstance(weights, dict) or own.keys() != weights.keys():
         found = weights.keys() if isinstance(weights, dict) else set()
         differ = sorted(map(str, own.keys() ^ found))[:5]
-        raise BadCheckpoint(f"{name}: other layers than the config's, such as {differ}")
+        raise BadCheckpoint(f"{name}: layers differ from those of the config, such as {differ}")
     for key, tensor in own.items():
         other = weights[key]
         shape, dtype = getattr(other, "shape", None), getattr(other, "dtype", None)
         if not isinstance(other, Tensor) or shape != tensor.shape or dtype != tensor.dtype:
             raise BadCheckpoint(
-                f"{name}.{key}: {dtype} {tuple(shape or ())} where the config's network has "
+                f"{name}.{key}: checkpoint has {dtype} {tuple(shape or ())}, config has "
                 f"{tensor.dtype} {tuple(tensor.shape)}"
             )
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Returns the place of a step's checkpoint."""
-    return folder / f"step_{step:08}.pt"  # zero-padded, so name order is step order
+    """Returns the path of a step's checkpoint."""
+    return folder / f"step_{step:08}.pt"
 
 
-def newest_checkpoints(folder: Path) -> list[Path]:
-    """Returns the numbered checkpoints of a folder, newest first."""
-    return sorted(folder.glob("step_*.pt"), reverse=True)
+def numbered_checkpoints(folder: Path) -> dict[int, Path]:
+    """Returns the checkpoints of a folder by step, newest first; only names that gan writes."""
+    names = (_NAME.fullmatch(path.name) for path in folder.glob("step_*.pt"))
+    steps = sorted((int(name[1]) for name in names if name), reverse=True)
+    return {step: checkpoint_path(folder, step) for step in steps}
 
 
-def newest_good(folder: Path) -> Iterator[Checkpoint | BadCheckpoint]:
-    """Yields the faults of the newest checkpoints and then the first good one, if there is one.
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoint]]:
+    """Reads the newest good checkpoint; returns it with the errors of the newer ones.
 
-    A run may go on meanwhile and delete what is about to be read, which is no fault.
+    A run that is still training may delete files meanwhile; those are not errors.
     """
+    errors: list[BadCheckpoint] = []
     seen: set[Path] = set()
-    while paths := [path for path in newest_checkpoints(folder) if path not in seen]:
+    while paths := [path for path in numbered_checkpoints(folder).values() if path not in seen]:
         seen.add(paths[0])
         try:
-            yield read_checkpoint(paths[0])
-            return
+            return read_checkpoint(paths[0]), errors
         except BadCheckpoint as error:
             if os.path.lexists(paths[0]):
-                yield error
+                errors.append(error)
+    return None, errors
 
 
-def prune_checkpoints(newest: Path, keep: int) -> None:
-    """Deletes all but `keep` numbered checkpoints up to `newest`.
+def prune_checkpoints(folder: Path, step: int, keep: int) -> None:
+    """Deletes all but the newest `keep` checkpoints up to `step`.
 
-    Later ones are damaged: the run went on from before them and will write them again.
+    Later ones are damaged files that the run will write again; they do not count.
     """
-    upto = [path for path in newest_checkpoints(newest.parent) if path <= newest]
-    for path in upto[keep:]:
+    older = [path for at, path in numbered_checkpoints(folder).items() if at <= step]
+    for path in older[keep:]:
         path.unlink(missing_ok=True)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Deletes what killed writers left; for the one who has the run's lock."""
+    """Deletes the temporary files of killed writers; the caller holds the run's lock."""
     for path in folder.glob(".*.part"):
         path.unlink()
 
 
 def _canonical(value: Any) -> Any:
-    """Copies nested values so that equal ones pickle alike, whatever shares memory in them."""
+    """Copies nested values, since pickle writes shared objects differently from equal ones."""
     if isinstance(value, dict):
         return {_canonical(key): _canonical(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

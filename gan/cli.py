@@ -1,6 +1,6 @@
-"""Owns the command line: `gan VERB`. A verb parses, calls one function and reports.
+"""The command line: `gan VERB`. A verb parses, calls one function and reports.
 
-Libraries are imported inside the verbs, so that `gan --help` answers at once.
+Libraries are imported inside the verbs, so that `gan --help` is fast.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gan import __version__
-from gan.errors import EXIT_DIVERGED, fail, mendable
+from gan.errors import EXIT_DIVERGED, fail, one_message
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -25,37 +25,43 @@ _DEVICE = click.option(
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     default="auto",
     show_default=True,
-    help="What computes.",
+    help="Where to compute.",
 )
 _SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
-_FORCE = click.option("--force", is_flag=True, help="Overwrite what is there.")
+_FORCE = click.option("--force", is_flag=True, help="Overwrite an existing file or folder.")
 _LABEL = click.option("--label", help="Only this class, by name or number (conditional runs).")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Verbs(click.Group):
+    """Reports errors that a user can fix as one message with its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_message():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gan")
 def main() -> None:
-    """Train, resume, sample and judge a deep convolutional GAN.
+    """Train, resume, sample and evaluate a deep convolutional GAN.
 
-    A run starts from a YAML file, as in configs/, and lives in one directory.
+    A run starts from a YAML file, as in configs/, and has one directory.
     """
 
 
 @main.command()
 @click.argument("config", type=_PATH)
-@click.option("--run-dir", type=_PATH, help="Where the run lives [default: runs/NNNNN-CONFIG].")
+@click.option("--run-dir", type=_PATH, help="Directory of the run [default: runs/NNNNN-CONFIG].")
 @_SET
 @_DEVICE
 @click.option("--dry-run", is_flag=True, help="Show sizes and estimates; write nothing.")
-@mendable
 def train(
     config: Path, run_dir: Path | None, overrides: tuple[str, ...], device: str, dry_run: bool
 ) -> None:
-    """Start the run of a directory, or go on with it.
+    """Start a run, or resume the run in --run-dir.
 
-    Exit codes: 0 done, 1 error, 2 usage or config, 3 non-finite loss or (if asked to stop
-    then) collapse, 4 disk full, 130 and 143 stopped by SIGINT and SIGTERM after the state was
-    saved.
+    Exit codes: 0 done, 1 error, 2 usage or config, 3 non-finite loss or (with train.on_collapse
+    stop) collapse, 4 disk full, 130 and 143 stopped by SIGINT and SIGTERM after saving.
     """
     from gan.config.reader import load_config
 
@@ -66,19 +72,18 @@ def train(
         click.echo(estimate(cfg, device))
         return
     from gan.machine.ranks import under_torchrun
-    from gan.training.loop import Collapsed, NonFinite, Stopped
-    from gan.training.loop import train as run
+    from gan.training.loop import train as run_training
+    from gan.training.run import Ending
 
-    try:
-        run(cfg, run_dir, device, name=config.stem, progress=_progress_bar())
-    except Stopped as stopped:
+    run = run_training(cfg, run_dir, device, name=config.stem, progress=_progress_bar())
+    if run.ending == Ending.COLLAPSED:
+        fail(run.describe_collapse(), EXIT_DIVERGED)
+    if run.ending in (Ending.INTERRUPTED, Ending.TERMINATED):
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
-        again = [*gan, "train", config, *sets, "--run-dir", stopped.run_dir, "--device", device]
-        click.echo(f"stopped and saved; to go on: {shlex.join(map(str, again))}", err=True)
-        sys.exit(128 + stopped.signum)
-    except (NonFinite, Collapsed) as error:
-        fail(str(error), EXIT_DIVERGED)
+        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
+        click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
+        sys.exit(130 if run.ending == Ending.INTERRUPTED else 143)
 
 
 @main.command()
@@ -89,28 +94,27 @@ def train(
 @_LABEL
 @_DEVICE
 @_FORCE
-@mendable
 def sample(
     run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None, device: str,
     force: bool,
 ) -> None:  # fmt: skip
     """Write images of a run's newest checkpoint, or of a checkpoint file.
 
-    The same seed gives the same images, and the first k of --num n are those of --num k.
+    The same seed gives the same images; the first k of --num n are those of --num k.
     """
-    _spare(out, force, (".png", ".npz", ""))
+    _check_out(out, force, (".png", ".npz", ""))
     from gan.machine.precision import choose_device
     from gan.sampling import load_trained, save_samples
 
     trained = load_trained(run_or_checkpoint, choose_device(device))
     save_samples(trained, out, num, seed, label)
-    click.echo(f"{num} images of {trained.path}, step {trained.step:,}: {out}")
+    click.echo(f"{out}: {num} images of {trained.origin}")
 
 
 @main.command()
 @_RUN
 @click.option("--points", default=8, show_default=True, type=click.IntRange(2, 1000),
-              help="Latents that the walk visits.")  # fmt: skip
+              help="Latents to visit.")  # fmt: skip
 @click.option("--steps", default=8, show_default=True, type=click.IntRange(1, 1000),
               help="Images from one latent to the next.")  # fmt: skip
 @_SEED
@@ -118,19 +122,18 @@ def sample(
 @_LABEL
 @_DEVICE
 @_FORCE
-@mendable
 def walk(
     run_or_checkpoint: Path, points: int, steps: int, seed: int, out: Path, label: str | None,
     device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Walk from latent to latent and back to the first, as a strip of images or a looping GIF."""
-    _spare(out, force, (".png", ".gif"))
+    """Interpolate between latents and back to the first, as a strip or a looping GIF."""
+    _check_out(out, force, (".png", ".gif"))
     from gan.machine.precision import choose_device
     from gan.sampling import load_trained, save_walk
 
     trained = load_trained(run_or_checkpoint, choose_device(device))
     save_walk(trained, out, points, steps, seed, label)
-    click.echo(f"{points * steps} images of {trained.path}, step {trained.step:,}: {out}")
+    click.echo(f"{out}: {points * steps} images of {trained.origin}")
 
 
 @main.command()
@@ -139,49 +142,46 @@ def walk(
               "weights [default: the one shipped for the data].")  # fmt: skip
 @click.option("--num", default=10_000, show_default=True, type=click.IntRange(10, 1_000_000))
 @_SEED
-@click.option("--data-root", help="Where the real images are [default: $GAN_DATA, else data].")
+@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
 @_DEVICE
-@mendable
 def evaluate(
     run_or_checkpoint: Path, features: str | None, num: int, seed: int, data_root: str | None,
     device: str,
 ) -> None:  # fmt: skip
-    """Judge a generator against real images, beside the floor that real images reach themselves.
+    """Compare generated with real images, and real images with each other (the floor).
 
-    Prints one JSON record with the values and the whole protocol.
+    Prints one JSON record with the values and the protocol.
     """
     import json
 
     from gan.machine.precision import choose_device
-    from gan.metrics.evaluate import evaluate as judge
+    from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.sampling import load_trained
 
     on = choose_device(device)
     trained = load_trained(run_or_checkpoint, on, data_root=data_root)
-    record = judge(trained, features=features, num=num, seed=seed, device=on)
+    record = run_evaluation(trained, features=features, num=num, seed=seed, device=on)
     click.echo(json.dumps(record, indent=2))
-    if trained.data != record["data"]["checksum"]:
-        click.echo("note: these are not the images it was trained on (their checksum is another)",
-                   err=True)  # fmt: skip
+    if trained.checkpoint.data != record["data"]["checksum"]:
+        click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)
 
 
 @main.command()
 @click.argument("config", type=_PATH)
 @_SET
-@mendable
 def data(config: Path, overrides: tuple[str, ...]) -> None:
-    """Find, check, download where allowed, and pack the images of a config."""
+    """Find, check, download (where possible) and pack the images of a config."""
     from gan.config.reader import load_config
     from gan.data.pack import pack, summary
     from gan.data.sources import NothingHeldOut, Split, open_source
 
     cfg = load_config(config, overrides)
-    splits: tuple[tuple[Split, str], ...] = (("train", "to train on"), ("test", "held out"))
+    splits: tuple[tuple[Split, str], ...] = (("train", "training"), ("test", "held out"))
     for split, title in splits:
         try:
             source = open_source(cfg.data, split, download=True)
         except NothingHeldOut as reason:
-            click.echo(f"held out: nothing; {reason}")
+            click.echo(f"held out: none; {reason}")
             continue
         packed = pack(source, cfg.data, _progress_bar())
         click.echo(f"{title}\n{summary(source, packed)}")
@@ -190,7 +190,6 @@ def data(config: Path, overrides: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("config", type=_PATH)
 @_SET
-@mendable
 def config(config: Path, overrides: tuple[str, ...]) -> None:
     """Show every setting of a config with its meaning."""
     from gan.config.reader import describe, load_config
@@ -198,19 +197,20 @@ def config(config: Path, overrides: tuple[str, ...]) -> None:
     click.echo(describe(load_config(config, overrides)))
 
 
-def _spare(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
-    """Refuses to write what the name does not say, and to overwrite unless asked to."""
+def _check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
+    """Refuses an --out with another suffix, and one that exists unless --force is given."""
     is_folder = out.is_dir() and "" in suffixes
     if out.suffix not in suffixes and not is_folder:
-        *most, last = [suffix or "nothing, for a folder" for suffix in suffixes]
-        ends = f"{', '.join(most)} or {last}"
-        raise click.BadParameter(f"{out}: must end in {ends}", param_hint="--out")
+        *most, last = [suffix or "no suffix (a folder)" for suffix in suffixes]
+        raise click.BadParameter(
+            f"{out}: must end in {', '.join(most)} or {last}", param_hint="--out"
+        )
     if out.exists() and not force and not (is_folder and not any(out.iterdir())):
-        raise click.UsageError(f"{out} exists; give another --out, or --force to overwrite it")
+        raise click.UsageError(f"{out} exists; choose another --out, or overwrite with --force")
 
 
 def _progress_bar() -> Callable[[int, int], None]:
-    """Returns a report of packing: a bar on a terminal, nothing elsewhere."""
+    """Returns a callback for packing: a bar on the first rank's terminal, nothing elsewhere."""
     bar: Any = None
 
     def report(done: int, total: int) -> None:
@@ -224,6 +224,6 @@ def _progress_bar() -> Callable[[int, int], None]:
         bar.update(done - bar.n)
         if done == total:
             bar.close()
-            bar = None  # held-out images come next
+            bar = None  # the held-out images get a bar of their own
 
     return report

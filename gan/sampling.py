@@ -1,4 +1,4 @@
-"""Owns the way from a checkpoint to images: grids, single files, arrays, walks.
+"""From a checkpoint to images: grids, single files, arrays, walks.
 
 Shapes: N images, C channels, H x W pixels; images as uint8 (N, C, H, W).
 """
@@ -20,100 +20,104 @@ from gan.checkpoint import (
     BadCheckpoint,
     Checkpoint,
     check_weights,
-    newest_good,
+    newest_checkpoint,
     read_checkpoint,
 )
 from gan.config.reader import parse_config
-from gan.config.settings import Config
+from gan.config.settings import Config, HardwareConfig
 from gan.errors import ConfigError
 from gan.latents import draw_labels, draw_latents, interpolate
 from gan.machine.precision import Precision, autocast, choose_precision, send
 from gan.machine.replay import Replay
 from gan.nn.generator import Generator
 
-_BATCH, _GPU_BATCH = 64, 512  # images at a time
+_BATCH, _GPU_BATCH = 64, 512  # images per forward pass
 _GAP = 2  # pixels between the images of a grid
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A generator as a checkpoint holds it."""
+    """The averaged generator of a checkpoint, ready to sample."""
 
     generator: Generator
     precision: Precision
     cfg: Config
-    classes: tuple[str, ...]
-    path: Path
-    sha256: str  # of the file, its first 16 hex digits
-    step: int
-    images_seen: int
-    data: str  # checksum of the images it was trained on
+    checkpoint: Checkpoint
     replay: Replay | None = None  # on a GPU
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the data's classes, which are inputs only if the run was conditional."""
+        return tuple(self.checkpoint.classes)
+
+    @property
+    def origin(self) -> str:
+        """Names the checkpoint in messages."""
+        return f"{self.checkpoint.path}, step {self.checkpoint.step:,}"
 
     def latents(self, num: int, seed: int) -> Tensor:
         """Returns the latents (N, Z) of a seed."""
         return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
 
-    def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
-        """Maps latents (N, Z) and labels (N,) to uint8 images (N, C, H, W)."""
-        return generate(self.generator, z, labels, self.precision, self.replay)
-
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
-        """Returns the labels (N,) of a seed, or one class for all, by name or number."""
+        """Returns the labels (N,) of a seed, or N times one class, given by name or number."""
         if only is None:
             return draw_labels(num, self.generator.num_classes, seed=seed)
         names = self.classes[: self.generator.num_classes]
         if only not in names and not (only.isdigit() and int(only) < len(names)):
             choices = ", ".join(names[:20]) or "none: it was trained without classes"
-            raise ValueError(f"--label {only}: the classes of {self.path} are {choices}")
+            raise ValueError(f"--label {only}: the classes of {self.origin} are {choices}")
         return torch.full((num,), names.index(only) if only in names else int(only))
 
-
-def _find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
-    """Reads a checkpoint file itself, or the newest good one of a run directory."""
-    if not run_or_checkpoint.is_dir():
-        return read_checkpoint(run_or_checkpoint)
-    faults = []
-    for found in newest_good(run_or_checkpoint / "checkpoints"):
-        if isinstance(found, Checkpoint):
-            return found
-        faults.append(f"\n  {found}")
-    raise BadCheckpoint(f"{run_or_checkpoint}: no good checkpoint in it{''.join(faults)}")
+    def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
+        """Maps latents (N, Z) and labels (N,) to uint8 images (N, C, H, W)."""
+        return generate(self.generator, z, labels, self.precision, self.replay)
 
 
 def load_trained(
-    run_or_checkpoint: Path, device: torch.device, *, data_root: str | None = None
+    run_or_checkpoint: Path,
+    device: torch.device,
+    *,
+    data_root: str | None = None,
+    hardware: HardwareConfig | None = None,
 ) -> Trained:
-    """Loads the averaged generator, in eval mode; everything about it comes from the file.
+    """Loads the averaged generator of a checkpoint file, or of a run's newest good checkpoint.
 
-    A checkpoint does not say where its data set lies: that is `data_root`, or the default.
+    Everything but the place of the data set (`data_root`, or the default) and how to compute
+    (`hardware`, or the default) comes from the file.
     """
-    path, payload, sha256 = _find_checkpoint(run_or_checkpoint)
+    checkpoint = _find_checkpoint(run_or_checkpoint)
     try:
-        cfg = parse_config(payload["config"], origin=str(path))
+        cfg = parse_config(checkpoint.config, origin=str(checkpoint.path))
         if data_root is not None:
             data = cfg.data.model_copy(update={"root": data_root})
             cfg = cfg.model_copy(update={"data": data})
-        classes = tuple(payload["classes"])
-        if not all(isinstance(name, str) for name in classes):
+        if not all(isinstance(name, str) for name in checkpoint.classes):
             raise BadCheckpoint("classes must be names")
-        generator = build_generator(cfg, len(classes), payload["g_ema"])
+        generator = build_generator(cfg, len(checkpoint.classes), checkpoint.g_ema)
     except (ConfigError, BadCheckpoint) as error:
-        raise BadCheckpoint(f"{path}: {error}") from None
-    precision = choose_precision(cfg.hardware, device)
+        raise BadCheckpoint(f"{checkpoint.path}: {error}") from None
+    precision = choose_precision(hardware or HardwareConfig(), device)
     _fold_norms(generator, precision)
     generator.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
-    counts = payload["step"], payload["images_seen"]
     replay = Replay() if device.type == "cuda" else None
-    return Trained(
-        generator, precision, cfg, classes, path, sha256, *counts, payload["data"], replay
-    )
+    return Trained(generator, precision, cfg, checkpoint, replay)
+
+
+def _find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
+    if not run_or_checkpoint.is_dir():
+        return read_checkpoint(run_or_checkpoint)
+    found, errors = newest_checkpoint(run_or_checkpoint / "checkpoints")
+    if not found:
+        reasons = "".join(f"\n  {error}" for error in errors)
+        raise BadCheckpoint(f"{run_or_checkpoint}: no good checkpoint in it{reasons}")
+    return found
 
 
 def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -> Generator:
-    """Builds a generator around given weights, in eval mode.
+    """Builds a generator with the given weights, in eval mode.
 
-    Raises BadCheckpoint before any memory is taken if they do not fit the config.
+    Raises BadCheckpoint, before memory is allocated, if they do not fit the config.
     """
     with torch.device("meta"):
         generator = Generator(cfg.model, cfg.data.image_shape, num_classes)
@@ -123,7 +127,7 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
 
 
 def _fold_norms(generator: Generator, precision: Precision) -> None:
-    """Joins each batch normalisation, a fixed scale and shift by now, with the layer before it."""
+    """Folds each batch normalisation into the layer before it; its scale and shift are fixed."""
     layers: list[nn.Module] = []
     for layer in generator.layers:
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.ConvTranspose2d):
@@ -135,31 +139,31 @@ def _fold_norms(generator: Generator, precision: Precision) -> None:
 
 @torch.no_grad()
 def generate(
-    generator: nn.Module,
+    generator: Generator,
     z: Tensor,
     labels: Tensor | None,
     precision: Precision,
     replay: Replay | None = None,
 ) -> np.ndarray:
-    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; the mode is put back."""
+    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; restores the mode."""
     device = next(generator.parameters()).device
     size = _GPU_BATCH if device.type == "cuda" else _BATCH
-    training = generator.training
-    if training:
-        generator.eval()
 
     def draw(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(precision, device):
             return {"images": to_uint8(generator(**inputs))}
 
     images = []
-    for start in range(0, len(z), size):
-        given = {"z": z} if labels is None else {"z": z, "labels": labels}
-        inputs = {k: send(v[start : start + size], device) for k, v in given.items()}
-        drawn = replay(draw, inputs) if replay else draw(inputs)
-        images.append(drawn["images"].cpu().numpy())
-    if training:
-        generator.train()
+    was_training = generator.training
+    generator.eval()
+    try:
+        for start in range(0, len(z), size):
+            given = {"z": z} if labels is None else {"z": z, "labels": labels}
+            inputs = {k: send(v[start : start + size], device) for k, v in given.items()}
+            drawn = replay(draw, inputs) if replay else draw(inputs)
+            images.append(drawn["images"].cpu().numpy())
+    finally:
+        generator.train(was_training)
     return np.concatenate(images)
 
 
@@ -169,7 +173,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Lays uint8 images (N, C, H, W) out row by row: (H', W', C), a square when columns is None."""
+    """Arranges uint8 images (N, C, H, W) in rows as one (H', W', C); by default a square."""
     num, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(num))
     rows = math.ceil(num / columns)
@@ -182,7 +186,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def to_pil(pixels: np.ndarray) -> Image.Image:
-    """Maps uint8 (H, W, C) with 1 or 3 channels to an image."""
+    """Converts uint8 pixels (H, W, C) with 1 or 3 channels to a Pillow image."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -192,8 +196,8 @@ def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | 
     images = trained.images(trained.latents(num, seed), labels)
     origin = PngInfo()
     origin.add_text("seed", str(seed))
-    origin.add_text("checkpoint_sha256", trained.sha256)
-    origin.add_text("step", str(trained.step))
+    origin.add_text("checkpoint_sha256", trained.checkpoint.sha256)
+    origin.add_text("step", str(trained.checkpoint.step))
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".png":
         to_pil(grid(images)).save(out, pnginfo=origin)
@@ -205,7 +209,7 @@ def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | 
     else:
         out.mkdir(exist_ok=True)
         for old in out.glob("[0-9]" * 6 + ".png"):
-            old.unlink()  # those of another generator would be taken for this one's
+            old.unlink()  # or images of an earlier call would mix with these
         for i, image in enumerate(images):
             to_pil(image.transpose(1, 2, 0)).save(out / f"{i:06}.png", pnginfo=origin)
 
@@ -217,12 +221,12 @@ def walk(trained: Trained, points: int, steps: int, seed: int, label: str | None
     legs = [interpolate(a, b, steps, dist) for a, b in zip(ends, ends.roll(-1, 0), strict=True)]
     labels = trained.labels(1, seed, label)
     if labels is not None:
-        labels = labels.expand(points * steps)  # one class all the way
+        labels = labels.expand(points * steps)  # one class
     return trained.images(torch.cat(legs), labels)
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path, frame_ms: int, last_ms: int = 0) -> None:
-    """Writes a looping GIF; the last frame stays for last_ms."""
+    """Writes a looping GIF; `last_ms` is the duration of the last frame."""
     durations = [frame_ms] * (len(frames) - 1) + [last_ms or frame_ms]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
@@ -230,7 +234,7 @@ def save_gif(frames: Sequence[Image.Image], path: Path, frame_ms: int, last_ms: 
 def save_walk(
     trained: Trained, out: Path, points: int, steps: int, seed: int, label: str | None
 ) -> None:
-    """Writes a walk as a strip (.png), a leg a row, or as a looping animation (.gif)."""
+    """Writes a walk as a strip (.png), one leg per row, or as a looping animation (.gif)."""
     images = walk(trained, points, steps, seed, label)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".png":

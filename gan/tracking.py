@@ -1,7 +1,7 @@
-"""Owns what a run tells: the console line, log.txt, metrics.jsonl and TensorBoard.
+"""The output of a run: console, log.txt, metrics.jsonl, evaluations.jsonl and TensorBoard.
 
-Only rank 0 has a Tracker. Everything is plotted against images seen. A TensorBoard writer that
-fails is reported once and left; the run goes on.
+TensorBoard's x axis is images seen. If TensorBoard cannot be written, the tracker says so once and
+the run continues without it.
 """
 
 import json
@@ -9,7 +9,6 @@ import logging
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,28 +22,29 @@ _STATUS_EVERY_S = 5.0
 
 
 class Tracker:
-    """Writes one run's story into its directory; close it."""
+    """Writes the output of one run; must be closed."""
 
     def __init__(self, run_dir: Path, *, step: int, images_seen: int, num_steps: int) -> None:
-        """Cuts back what an earlier, killed process wrote after `step`."""
+        """Removes what an earlier process wrote after `step`, from which the run resumes."""
         self._log: TextIO = open(run_dir / "log.txt", "a", buffering=1)
         self._metrics: TextIO = _cut_back(run_dir / "metrics.jsonl", step)
         self._evaluations: TextIO = _cut_back(run_dir / "evaluations.jsonl", step)
         self._bar = None
         if sys.stderr.isatty():
-            shape = "{percentage:3.0f}%|{bar:8}| {desc}"  # the text has the steps and the speed
+            shape = "{percentage:3.0f}%|{bar:8}| {desc}"
             self._bar = tqdm(total=num_steps, initial=step, bar_format=shape, dynamic_ncols=True)
         self._last_status = 0.0
-        # points after the step we go on from belong to steps that are done again
+        # points after this step belong to steps that are computed again
         purge_step = images_seen + 1 if step else 0
         self._board: Any = None
+        self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
         try:
             self._board = _open_board(run_dir / "tb", purge_step)
         except OSError as error:
             self._leave_board(error)
 
     def say(self, text: str) -> None:
-        """Prints a line and keeps it in log.txt."""
+        """Prints a line and writes it to log.txt."""
         self._keep(text)
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
@@ -52,7 +52,7 @@ class Tracker:
             print(text, file=sys.stderr, flush=True)
 
     def status(self, step: int, text: str) -> None:
-        """Shows the one line that changes: a bar on a terminal, else now and then a line."""
+        """Updates the bar on a terminal; elsewhere prints the line every few seconds."""
         if self._bar is not None:
             self._keep(text)
             self._bar.set_description_str(text, refresh=False)
@@ -63,7 +63,7 @@ class Tracker:
             self.say(text)
 
     def warn(self, text: str, images_seen: int) -> None:
-        """Says what asks for attention, and writes it to TensorBoard."""
+        """Prints a warning and writes it to TensorBoard."""
         self.say(f"warning: {text}")
         self._attempt(lambda board: board.add_text("warnings", text, images_seen))
 
@@ -108,25 +108,15 @@ class Tracker:
         indented = "\n".join(f"    {line}" for line in text.splitlines())
         self._attempt(lambda board: board.add_text(tag, indented))
 
-    def graph(self, module: nn.Module, example: Tensor) -> None:
-        """Writes the graph that `module` runs on `example`."""
-
-        def write(board: Any) -> None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the tracer warns of its own workings
-                board.add_graph(module, example)
-
-        self._attempt(write)
-
     def hyperparameters(
         self, settings: Mapping[str, Any], final: Mapping[str, float], images_seen: int
     ) -> None:
-        """Fills the HParams tab: settings beside final figures."""
+        """Fills the HParams tab: settings with final values."""
         plain = {
             key: value if isinstance(value, bool | int | float | str) else str(value)
             for key, value in settings.items()
         }
-        # run_name "." keeps it in this run instead of a second one
+        # with any other run_name TensorBoard shows a second run
         self._attempt(
             lambda board: board.add_hparams(
                 plain, dict(final), run_name=".", global_step=images_seen
@@ -134,44 +124,42 @@ class Tracker:
         )
 
     def close(self) -> None:
-        """Writes out what is waiting."""
+        """Flushes and closes all files."""
         if self._bar is not None:
             self._bar.close()
         self._attempt(lambda board: board.close())
-        self._metrics.close()
-        self._evaluations.close()
-        self._log.close()
+        threading.excepthook = self._excepthook
+        for file in (self._metrics, self._evaluations, self._log):
+            file.close()
+
+    def _on_thread_error(self, args: threading.ExceptHookArgs) -> None:
+        # TensorBoard's writer thread also passes its error to the next call, which reports it
+        if not type(args.thread).__module__.startswith("tensorboard."):
+            self._excepthook(args)
 
     def _attempt(self, write: Callable[[Any], None]) -> None:
-        """Runs one call to TensorBoard, whose failure must not stop a run."""
+        """Runs one call to TensorBoard, whose failure must not stop the run."""
         if self._board is None:
             return
         try:
             write(self._board)
-        except Exception as error:  # whatever a full disk or a removed folder leads it to
+        except Exception as error:  # a full disk or a removed folder raise many kinds
             self._leave_board(error)
 
     def _leave_board(self, error: Exception) -> None:
         self._board = None
-        self.say(f"TensorBoard cannot be written ({error}); the run goes on without")
+        self.say(f"TensorBoard cannot be written ({error}); the run continues without it")
 
 
 def _open_board(folder: Path, purge_step: int) -> Any:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     from torch.utils.tensorboard import SummaryWriter  # 1 s
 
-    threading.excepthook = _unless_of_the_board
     return SummaryWriter(str(folder), purge_step=purge_step)
 
 
-def _unless_of_the_board(args: threading.ExceptHookArgs) -> None:
-    # the writer's thread hands its error to the next call too, where `_attempt` tells it
-    if not type(args.thread).__module__.startswith("tensorboard."):
-        threading.__excepthook__(args)
-
-
 def _cut_back(path: Path, step: int) -> TextIO:
-    """Opens a metrics file for appending, without the rows after `step` or a torn last row."""
+    """Opens a metrics file for appending, without rows after `step` and an incomplete last row."""
     kept = []
     if path.exists():
         for line in path.read_text().splitlines():
@@ -188,7 +176,7 @@ def _cut_back(path: Path, step: int) -> TextIO:
 
 
 def network_histograms(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Returns every weight and its gradient by tag."""
+    """Returns every weight and its gradient by TensorBoard tag."""
     found: dict[str, Tensor] = {}
     for name, network in networks.items():
         for key, parameter in network.named_parameters():
@@ -199,6 +187,6 @@ def network_histograms(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def gradient_norm(module: nn.Module) -> Tensor:
-    """Returns the norm of all gradients of a module as one number, ()."""
+    """Returns the norm () of all gradients of a module."""
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -38,7 +38,7 @@ from gan.config.settings import Config
 from gan.machine.precision import choose_device, choose_precision
 from gan.nn.generator import Generator
 from gan.sampling import load_trained
-from gan.training.state import TrainState, make_state, to_payload
+from gan.training.state import TrainState, make_state, to_checkpoint
 from gan.training.steps import one_step
 
 
@@ -117,7 +117,7 @@ def sampling(folder: Path, device: torch.device, rounds: int) -> dict[str, dict[
     cfg = config(64)
     classic = Generator(cfg.model, cfg.data.image_shape).to(device).eval()
     path = folder / "sampling.pt"
-    save_checkpoint(path, to_payload(our_state(cfg, device), cfg, (), ""))
+    save_checkpoint(path, to_checkpoint(our_state(cfg, device), cfg, (), ""))
     ours = load_trained(path, device)
 
     def classic_images(z: Tensor) -> np.ndarray:

@@ -26,9 +26,9 @@ from gan.data.sources import open_source
 from gan.machine.precision import choose_device, choose_precision
 from gan.metrics.evaluate import evaluate
 from gan.sampling import load_trained
-from gan.training.state import TrainState, make_state, to_payload
+from gan.training.state import TrainState, make_state, to_checkpoint
 
-_FP32 = HardwareConfig(precision="fp32", channels_last="off", compile="off")
+_FP32 = HardwareConfig(precision="fp32", channels_last="off")
 
 
 def classic_config(data: DataConfig, seed: int, side: int) -> Config:
@@ -40,7 +40,7 @@ def classic_config(data: DataConfig, seed: int, side: int) -> Config:
             g_learning_rate=2e-4,
             d_learning_rate=2e-4,
             learning_rate_halflife_images=None,
-            ema_halflife_images=0,
+            ema_halflife_images=None,
         ),
         hardware=_FP32,
     )
@@ -81,7 +81,7 @@ def classic_step(state: TrainState, images: Tensor, z: Tensor) -> tuple[float, f
 def save(state: TrainState, cfg: Config, packed: PackedImages, path: Path) -> None:
     """Writes a checkpoint that `gan sample` and `gan evaluate` read; its average is G itself."""
     state.g_ema.load_state_dict(state.g.state_dict())
-    save_checkpoint(path, to_payload(state, cfg, packed.classes, packed.checksum))
+    save_checkpoint(path, to_checkpoint(state, cfg, packed.classes, packed.checksum))
 
 
 @click.command()

@@ -80,6 +80,15 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "run"
 
 
+@pytest.fixture(scope="session")
+def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run with classes and uniform latents; tests only read it."""
+    root = tmp_path_factory.mktemp("conditional")
+    cfg = tiny_config(root, model={"conditional": True, "z_dist": "uniform"})
+    train(cfg, root / "run", "cpu")
+    return root / "run"
+
+
 # test processes share the cores; threads that wait for each other would take most of the time
 os.environ["OMP_NUM_THREADS"] = "1"
 

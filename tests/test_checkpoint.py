@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,39 +16,42 @@ from hypothesis import strategies as st
 from gan import checkpoint
 from gan.checkpoint import (
     FORMAT,
-    TYPES,
     BadCheckpoint,
+    Checkpoint,
     checkpoint_path,
-    load_checkpoint,
-    newest_good,
+    newest_checkpoint,
     prune_checkpoints,
     read_checkpoint,
     remove_unfinished,
     save_checkpoint,
 )
 
+EMPTY = Checkpoint(
+    config={}, classes=[], data="", step=0, images_seen=0, environment={}, g={}, d={}, g_ema={},
+    g_optim={}, d_optim={},
+)  # fmt: skip
 
-def payload(step: int = 0) -> dict:
-    values: dict = {key: kind() for key, kind in TYPES.items()}
-    return {**values, "format": FORMAT, "step": step, "g": {"w": torch.arange(2000.0)}}
+
+def checkpoint_of(step: int = 0) -> Checkpoint:
+    return replace(EMPTY, step=step, g={"w": torch.arange(2000.0)})
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "step_00000001.pt"
-    save_checkpoint(path, payload(1))
+    save_checkpoint(path, checkpoint_of(1))
     return path
 
 
 def test_what_was_saved_is_loaded(saved: Path) -> None:
-    loaded = load_checkpoint(saved)
-    assert loaded["step"] == 1
-    assert torch.equal(loaded["g"]["w"], torch.arange(2000.0))
+    loaded = read_checkpoint(saved)
+    assert loaded.step == 1
+    assert torch.equal(loaded.g["w"], torch.arange(2000.0))
 
 
 def test_equal_payloads_give_equal_bytes_after_a_round_trip(saved: Path) -> None:
     again = saved.with_name("again.pt")
-    save_checkpoint(again, load_checkpoint(saved))
+    save_checkpoint(again, read_checkpoint(saved))
     assert saved.read_bytes() == again.read_bytes()
 
 
@@ -56,7 +60,7 @@ def test_a_truncated_file_is_refused_by_name(saved: Path, share: float) -> None:
     data = saved.read_bytes()
     saved.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(BadCheckpoint, match=str(saved)):
-        load_checkpoint(saved)
+        read_checkpoint(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>quota</html>", b"\0" * 5000, b"PK\x03\x04junk"])
@@ -65,30 +69,30 @@ def test_a_foreign_file_is_refused_without_advice_to_load_it_anyway(
 ) -> None:
     saved.write_bytes(content)
     with pytest.raises(BadCheckpoint, match=str(saved)) as caught:
-        load_checkpoint(saved)
+        read_checkpoint(saved)
     assert "weights_only" not in str(caught.value)
 
 
 def test_a_directory_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.pt"):
         with pytest.raises(BadCheckpoint, match=str(path)):
-            load_checkpoint(path)
+            read_checkpoint(path)
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_a_flipped_bit_is_refused_or_harmless(tmp_path_factory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("flip") / "a.pt"
-    save_checkpoint(path, payload(1))
+    save_checkpoint(path, checkpoint_of(1))
     content = bytearray(path.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
     try:
-        loaded = load_checkpoint(path)
+        loaded = read_checkpoint(path)
     except BadCheckpoint:
         return
-    assert loaded["step"] == 1 and torch.equal(loaded["g"]["w"], torch.arange(2000.0))
+    assert loaded.step == 1 and torch.equal(loaded.g["w"], torch.arange(2000.0))
 
 
 class _Exploit:
@@ -112,7 +116,7 @@ def test_a_malicious_checkpoint_runs_nothing(tmp_path: Path, call: object, templ
     marker, path = tmp_path / "pwned", tmp_path / "evil.pt"
     torch.save({"format": FORMAT, "g": _Exploit(call, template.format(str(marker)))}, path)
     with pytest.raises(BadCheckpoint) as caught:
-        load_checkpoint(path)
+        read_checkpoint(path)
     assert not marker.exists()
     assert "weights_only" not in str(caught.value)
     pickle.loads(pickle.dumps(_Exploit(call, template.format(str(marker)))))
@@ -124,15 +128,16 @@ def test_a_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None
     with zipfile.ZipFile(saved) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
         for member in old.infolist():
             new.writestr(member.filename, old.read(member))
-    with pytest.raises(BadCheckpoint, match="compression"):
-        load_checkpoint(bomb)
+    with pytest.raises(BadCheckpoint, match="compressed"):
+        read_checkpoint(bomb)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, r"^\S+: checkpoint format 99; this program reads 2$"),
-        ({"format": torch.zeros(2)}, "checkpoint format tensor"),
+        ({"format": 99}, r"^\S+: checkpoint has format 99, this version reads 2 and 3; "),
+        ({"format": 1}, "checkpoint has format 1, .* use the version of gan that wrote it"),
+        ({"format": torch.zeros(2)}, "checkpoint has format tensor"),
         ({"step": "many"}, "step must be of type int; got str"),
         ({"step": -1}, "step must be a count; got -1"),
         ({"d_optim": ..., "x": 1}, r"missing keys \['d_optim'\], unknown keys \['x'\]"),
@@ -141,19 +146,23 @@ def test_a_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None
 def test_another_version_and_foreign_values_are_named(
     saved: Path, changes: dict, message: str
 ) -> None:
-    values = {**payload(), **changes}
-    save_checkpoint(saved, {key: value for key, value in values.items() if value is not ...})
+    values = {**torch.load(saved, weights_only=True), **changes}
+    torch.save({key: value for key, value in values.items() if value is not ...}, saved)
     with pytest.raises(BadCheckpoint, match=message):
-        load_checkpoint(saved)
+        read_checkpoint(saved)
 
 
-def test_format_1_is_read_but_for_its_classes(saved: Path) -> None:
-    old = {**payload(), "format": 1, "g_ema_updates": 3}
-    save_checkpoint(saved, {**old, "config": {"model": {"conditional": False}}})
-    assert load_checkpoint(saved).keys() == TYPES.keys()
-    save_checkpoint(saved, {**old, "config": {"model": {"conditional": True}}})
-    with pytest.raises(BadCheckpoint, match=r"format 1 with classes.* train again"):
-        load_checkpoint(saved)
+def test_format_2_loses_its_hardware_settings_and_its_spellings_of_off(saved: Path) -> None:
+    old = torch.load(saved, weights_only=True)
+    off = {"penalty": "none", "augment": "none", "ema_halflife_images": 0.0}
+    old |= {"format": 2, "config": {
+        "model": {"d_norm": "none", "pac": 1}, "train": off, "hardware": {"threads": 2},
+    }}  # fmt: skip
+    torch.save(old, saved)
+    assert read_checkpoint(saved).config == {
+        "model": {"d_norm": None, "pac": 1},
+        "train": {"penalty": None, "augment": None, "ema_halflife_images": None},
+    }
 
 
 def test_a_full_disk_keeps_the_old_file_and_says_how_much_was_needed(saved: Path) -> None:
@@ -164,7 +173,7 @@ def test_a_full_disk_keeps_the_old_file_and_says_how_much_was_needed(saved: Path
         with pytest.raises(
             OSError, match=r"File too large, for a checkpoint of [\d,]+ bytes"
         ) as full:
-            save_checkpoint(saved, payload(2))
+            save_checkpoint(saved, checkpoint_of(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert full.value.errno == errno.EFBIG
@@ -176,12 +185,12 @@ _SAVE_FOREVER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from gan.checkpoint import FORMAT, TYPES, load_checkpoint, save_checkpoint
+from gan.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 
 def save(step):
-    values = {key: kind() for key, kind in TYPES.items()}
-    values |= {"format": FORMAT, "step": step, "g": {"w": torch.full((1_000_000,), step)}}
-    save_checkpoint(path, values)
+    networks = {name: {} for name in ("g", "d", "g_ema", "g_optim", "d_optim")}
+    networks["g"] = {"w": torch.full((1_000_000,), step)}
+    save_checkpoint(path, Checkpoint({}, [], "", step, step, {}, **networks))
 
 path = Path(sys.argv[1])
 save(0)
@@ -193,9 +202,9 @@ for start in range(0, 16000, 1000):
     time.sleep(random.Random(start).uniform(0.03, 0.12))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
-    loaded = load_checkpoint(path)
-    assert (loaded["g"]["w"] == loaded["step"]).all()
-    print(loaded["step"])
+    loaded = read_checkpoint(path)
+    assert (loaded.g["w"] == loaded.step).all()
+    print(loaded.step)
 """
 
 
@@ -210,40 +219,51 @@ def test_a_writer_killed_at_any_moment_leaves_a_good_file(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_newest_good_checkpoint_is_found_and_bad_ones_are_told(tmp_path: Path) -> None:
+def test_the_newest_good_checkpoint_is_found_and_newer_ones_are_reported(tmp_path: Path) -> None:
     for step in (9, 10, 11):
-        save_checkpoint(checkpoint_path(tmp_path, step), payload(step))
+        save_checkpoint(checkpoint_path(tmp_path, step), checkpoint_of(step))
     newest = checkpoint_path(tmp_path, 11)
     newest.write_bytes(newest.read_bytes()[:100])
-    fault, good = newest_good(tmp_path)
-    assert isinstance(fault, BadCheckpoint) and "step_00000011.pt" in str(fault)
-    assert isinstance(good, checkpoint.Checkpoint)
-    assert good.path == checkpoint_path(tmp_path, 10) and good.payload["step"] == 10
+    good, (error,) = newest_checkpoint(tmp_path)
+    assert isinstance(error, BadCheckpoint) and "step_00000011.pt" in str(error)
+    assert good and good.path == checkpoint_path(tmp_path, 10) and good.step == 10
 
 
 def test_what_a_run_deletes_while_it_is_sought_is_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in (1, 2):
-        save_checkpoint(checkpoint_path(tmp_path, step), payload(step))
+        save_checkpoint(checkpoint_path(tmp_path, step), checkpoint_of(step))
 
     def read_late(path: Path) -> checkpoint.Checkpoint:
         if path.name == "step_00000002.pt":
             for step in (3, 4):
-                save_checkpoint(checkpoint_path(tmp_path, step), payload(step))
-                prune_checkpoints(checkpoint_path(tmp_path, step), 2)
+                save_checkpoint(checkpoint_path(tmp_path, step), checkpoint_of(step))
+                prune_checkpoints(tmp_path, step, 2)
         return read_checkpoint(path)
 
     monkeypatch.setattr(checkpoint, "read_checkpoint", read_late)
-    (found,) = newest_good(tmp_path)
-    assert found.payload["step"] == 4
+    found, errors = newest_checkpoint(tmp_path)
+    assert found and found.step == 4 and not errors
 
 
 def test_pruning_keeps_the_newest_and_counts_no_later_ones(tmp_path: Path) -> None:
-    """Later ones are damaged: the run went on from before them."""
+    """Later ones are damaged: the run resumed from an older one."""
     for step in (1, 2, 3, 4, 9):
         checkpoint_path(tmp_path, step).write_bytes(b"x")
     (tmp_path / "best.pt").write_bytes(b"x")
-    prune_checkpoints(checkpoint_path(tmp_path, 4), 2)
+    prune_checkpoints(tmp_path, 4, 2)
     names = ["best.pt", "step_00000003.pt", "step_00000004.pt", "step_00000009.pt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_steps_are_ordered_as_numbers_and_only_names_of_ours_count(tmp_path: Path) -> None:
+    """Zero-padded names have eight digits, so 10^8 sorts before 99,999,999 as text."""
+    for step in (99_999_999, 100_000_000):
+        save_checkpoint(checkpoint_path(tmp_path, step), checkpoint_of(step))
+    for name in ("step_backup.pt", "step_999999999_keep.pt", "step_0999999999.pt", "step_7.pt"):
+        (tmp_path / name).write_bytes(b"a user's file")
+    found, errors = newest_checkpoint(tmp_path)
+    assert found and found.step == 100_000_000 and not errors
+    prune_checkpoints(tmp_path, 100_000_000, 1)
+    assert len(list(tmp_path.glob("step_*"))) == 5

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from gan.cli import main
+from gan.machine.ranks import Ranks
 from tests.conftest import TINY
 
 SMOKE = Path("configs/smoke.yaml").resolve()
@@ -41,15 +43,17 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         (["config", str(SMOKE)], {"torch", "numpy"}),
         (["data", str(SMOKE)], {"torch"}),
         (["sample", "RUN", "--out", "x.png"], {"torch._dynamo", "tensorboard", "torchvision"}),
+        (["sample", "CONDITIONAL", "--out", "x.png"], {"torch._dynamo", "tensorboard"}),
         (["walk", "RUN", "--out", "x.gif"], {"torch._dynamo", "tensorboard", "torchvision"}),
         (["evaluate", "RUN", "--num", "100"], {"torch._dynamo", "tensorboard", "torchvision"}),
         (["train", str(SMOKE), "--dry-run"], {"tensorboard", "torchvision"}),
     ],
 )
 def test_a_verb_imports_nothing_it_does_not_need(
-    words: list[str], unneeded: set[str], tiny_run: Path, tmp_path: Path
+    words: list[str], unneeded: set[str], tiny_run: Path, conditional_run: Path, tmp_path: Path
 ) -> None:
-    words = [str(tiny_run) if word == "RUN" else word for word in words]
+    runs = {"RUN": str(tiny_run), "CONDITIONAL": str(conditional_run)}
+    words = [runs.get(word, word) for word in words]
     code = (
         "import sys; from gan.cli import main\n"
         f"main({words!r}, standalone_mode=False)\n"
@@ -78,7 +82,7 @@ def test_evaluation_on_other_images_is_noted(tmp_path: Path) -> None:
         gan("evaluate", run, "--num", 10, "--data-root", root / str(seed)) for seed in (0, 1)
     )
     assert same.exit_code == other.exit_code == 0
-    assert "not the images it was trained on" in other.stderr
+    assert "trained on other images" in other.stderr
     assert "note" not in same.stderr and json.loads(other.stdout)["data"]["checksum"]
 
 
@@ -138,7 +142,7 @@ def test_a_dry_run_refuses_what_the_run_would(tmp_path: Path) -> None:
                                       "model": {"conditional": True}}))  # fmt: skip
     for words in (["train", config, "--dry-run"], ["train", config, "--run-dir", tmp_path / "run"]):
         shown = gan(*words)
-        assert shown.exit_code == 1 and "has no classes here" in shown.output
+        assert shown.exit_code == 2 and "has no classes" in shown.output
 
 
 def test_sample_and_walk_write_only_what_the_name_says(tiny_run: Path, tmp_path: Path) -> None:
@@ -189,8 +193,8 @@ def test_data_says_what_it_found(tmp_path: Path) -> None:
 
 def test_config_shows_every_field_with_its_meaning() -> None:
     shown = gan("config", SMOKE)
-    assert "source: synthetic  # where the images come from" in shown.output
-    assert "kernel: 4  # kernel of the strided layers" in shown.output
+    assert "source: synthetic  # data set;" in shown.output
+    assert "kernel: 4  # kernel size of the strided layers" in shown.output
 
 
 def test_runs_without_a_directory_are_numbered(
@@ -206,6 +210,15 @@ def test_runs_without_a_directory_are_numbered(
     ]
 
 
+def test_a_batch_that_ranks_cannot_share_is_a_config_error(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan.training.loop.process_group", lambda _: nullcontext(Ranks(0, 3)))
+    shown = gan("train", config, "--run-dir", tmp_path / "run")
+    assert shown.exit_code == 2
+    assert "train.batch_size must be a multiple of 3 (world size 3 x model.pac 1)" in shown.output
+
+
 def test_a_full_gpu_is_one_line_and_exit_1(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,4 +228,4 @@ def test_a_full_gpu_is_one_line_and_exit_1(
     monkeypatch.setattr("gan.training.loop.one_step", no_room)
     found = gan("train", config, "--run-dir", tmp_path / "run")
     assert found.exit_code == 1
-    assert "\nError: the GPU has no room for this; " in found.stderr
+    assert "\nError: out of GPU memory; " in found.stderr

@@ -34,7 +34,7 @@ def test_a_square_is_legal_exactly_when_four_to_seven_doubles_to_it(side: int) -
     if legal:
         assert side >> num_levels(side, side) in (4, 5, 6, 7)
     else:
-        with pytest.raises(ValueError, match="nearest legal sizes"):
+        with pytest.raises(ValueError, match="nearest valid sizes"):
             num_levels(side, side)
 
 
@@ -61,14 +61,14 @@ def test_all_errors_come_at_once_with_file_key_value_and_nearest_key(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("train: {seed: 1, seed: 2}", "stands twice"),
-        ("train: &a {seed: 1}\nmodel: *a", "no aliases"),
+        ("train: {seed: 1, seed: 2}", "duplicate key"),
+        ("train: &a {seed: 1}\nmodel: *a", "aliases are not supported"),
         ("train: [1", "not valid YAML"),
-        ("- 1", "must hold sections"),
+        ("- 1", "must hold the sections"),
         ("train: 3", "train"),
         ("x: !!python/object/apply:os.system [echo]", "not valid YAML"),
         ("train: {seed: .inf}", "train.seed"),
-        ("train: {seed: " + "9" * 40 + "}", "over 30 digits"),
+        ("train: {seed: " + "9" * 40 + "}", "more than 30 digits"),
         ("a: " + "[" * 2000 + "]" * 2000, "not valid YAML"),
         ("#" * (1 << 20) + "#", "larger than 1 MiB"),
     ],
@@ -97,14 +97,27 @@ def test_overrides_win_and_are_checked_like_the_file(tmp_path: Path) -> None:
     assert (cfg.train.seed, cfg.model.z_dist, cfg.data.image_size) == (5, "uniform", (64, 48))
     with pytest.raises(ConfigError, match="did you mean 'seed'"):
         load_config(path, ["train.sed=5"])
-    with pytest.raises(ConfigError, match=r"wants section\.key=value"):
+    with pytest.raises(ConfigError, match=r"expects section\.key=value"):
         load_config(path, ["seed=5"])
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "off"),
+    [("train", "evaluate_every_steps", 0), ("train", "sample_every_steps", 0),
+     ("train", "checkpoint_every_steps", 0), ("train", "learning_rate_halflife_images", 0),
+     ("train", "ema_halflife_images", 0), ("train", "augment", "none"),
+     ("train", "penalty", "none"), ("model", "d_norm", "none"), ("hardware", "threads", 0)],
+)  # fmt: skip
+def test_off_is_null_and_other_spellings_say_so(section: str, key: str, off: object) -> None:
+    with pytest.raises(ConfigError, match=rf"{section}\.{key}: .*; null turns it off"):
+        parse_config({section: {key: off}}, origin="x")
+    assert getattr(getattr(parse_config({section: {key: None}}, origin="x"), section), key) is None
 
 
 def test_a_penalty_beside_batchnorm_in_d_is_refused_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="BatchNorm in D mixes"):
         parse_config({"train": {"penalty": "r1"}}, origin="x")
-    parse_config({"train": {"penalty": "r1"}, "model": {"d_norm": "none"}}, origin="x")
+    parse_config({"train": {"penalty": "r1"}, "model": {"d_norm": None}}, origin="x")
 
 
 @pytest.mark.parametrize("model", [{}, {"conditional": True, "pac": 2}])
@@ -128,7 +141,7 @@ def test_an_appetite_without_bound_is_refused_with_the_figure(
 
 def test_identity_leaves_out_lengths_cadences_and_places() -> None:
     kept = identity(Config())
-    assert "root" not in kept["data"]
+    assert "root" not in kept["data"] and "hardware" not in kept
     free = {"num_steps", "max_minutes", "log_every_steps", "sample_every_steps",
             "checkpoint_every_steps", "keep_checkpoints"}  # fmt: skip
     assert not free & kept["train"].keys()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gan.checkpoint import Checkpoint
 from gan.config.reader import parse_config
 from gan.config.settings import DataConfig
 from gan.data.pack import PackedImages, pack
@@ -71,12 +72,14 @@ def trained(tmp_path: Path, root: str) -> Trained:
     values = {"data": {"source": "mnist5k", "root": root}, "model": {"g_width": 4, "d_width": 4}}
     cfg = parse_config(values, origin="test")
     torch.manual_seed(0)
-    path = tmp_path / "step_00000007.pt"
     generator = Generator(cfg.model, cfg.data.image_shape, 0).eval()
     precision = choose_precision(cfg.hardware, CPU)
-    classes = tuple("0123456789")
-    origin = ("0123456789abcdef", 7, 448, "fedcba9876543210")
-    return Trained(generator, precision, cfg, classes, path, *origin)
+    networks = {name: {} for name in ("g", "d", "g_ema", "g_optim", "d_optim")}
+    checkpoint = Checkpoint(
+        config={}, classes=list("0123456789"), data="fedcba9876543210", step=7, images_seen=448,
+        environment={}, **networks, path=tmp_path / "step_00000007.pt", sha256="0123456789abcdef",
+    )  # fmt: skip
+    return Trained(generator, precision, cfg, checkpoint)
 
 
 def noisy(images: np.ndarray, amount: float) -> np.ndarray:

@@ -136,7 +136,7 @@ def test_a_fresh_discriminator_judges_the_image_more_than_the_class() -> None:
 
 def test_pac_joins_neighbours() -> None:
     torch.manual_seed(0)
-    d = Discriminator(ModelConfig(pac=2, d_width=4, d_norm="none"), (1, 28, 28))
+    d = Discriminator(ModelConfig(pac=2, d_width=4, d_norm=None), (1, 28, 28))
     images = torch.randn(6, 1, 28, 28)
     logits = d(images).logits
     assert logits.shape == (3,)

@@ -1,6 +1,7 @@
 import hashlib
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gan import sampling
-from gan.checkpoint import BadCheckpoint, load_checkpoint, save_checkpoint
+from gan.checkpoint import BadCheckpoint, read_checkpoint, save_checkpoint
 from gan.config.reader import identity, parse_config
+from gan.config.settings import HardwareConfig
 from gan.machine.precision import Precision, choose_precision
 from gan.sampling import (
     Trained,
@@ -30,14 +32,6 @@ from tests.conftest import tiny_config
 
 CPU = torch.device("cpu")
 GOLDEN = Path("tests/golden/format_2.pt")
-
-
-@pytest.fixture(scope="module")
-def conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("conditional")
-    cfg = tiny_config(root, model={"conditional": True, "z_dist": "uniform"})
-    train(cfg, root / "run", "cpu")
-    return root / "run"
 
 
 def test_the_first_k_of_n_samples_are_those_of_k(tiny_run: Path) -> None:
@@ -61,12 +55,11 @@ def test_samples_come_from_the_average_not_from_g() -> None:
     """Whose images they are to a few grey levels: they are made in bfloat16, norms folded."""
     trained = load_trained(GOLDEN, CPU)
     z, labels = trained.latents(20, seed=1), trained.labels(20, seed=1)
-    plain = Precision(torch.float32, channels_last=False, compiled=False, threads=1)
+    plain = Precision(torch.float32, channels_last=False, threads=1)
     classes, found = len(trained.classes), trained.images(z, labels)
-    payload = load_checkpoint(trained.path)
     average, g = (
-        generate(build_generator(trained.cfg, classes, payload[name]), z, labels, plain)
-        for name in ("g_ema", "g")
+        generate(build_generator(trained.cfg, classes, weights), z, labels, plain)
+        for weights in (trained.checkpoint.g_ema, trained.checkpoint.g)
     )
     assert abs(found.astype(int) - average).max() <= 4
     assert abs(found.astype(int) - g).max() > 20
@@ -74,10 +67,9 @@ def test_samples_come_from_the_average_not_from_g() -> None:
 
 @pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel"])
 def test_folding_the_norms_changes_no_image(tmp_path: Path, upsample: str) -> None:
-    cfg = tiny_config(tmp_path, model={"upsample": upsample}, hardware={"precision": "fp32"})
-    train(cfg, tmp_path / "run", "cpu")
-    trained = load_trained(tmp_path / "run", CPU)
-    weights = load_checkpoint(trained.path)["g_ema"]
+    train(tiny_config(tmp_path, model={"upsample": upsample}), tmp_path / "run", "cpu")
+    trained = load_trained(tmp_path / "run", CPU, hardware=HardwareConfig(precision="fp32"))
+    weights = read_checkpoint(trained.checkpoint.path).g_ema
     bare = build_generator(trained.cfg, 0, weights)
     z = trained.latents(8, seed=1)
     torch.testing.assert_close(trained.generator(z), bare(z), rtol=0, atol=1e-5)
@@ -103,18 +95,18 @@ def test_a_checkpoint_of_format_2_gives_its_images_and_can_be_gone_on_from() -> 
     assert images.mean((0, 2, 3)) == pytest.approx([106.45, 110.34, 102.29], abs=0.2)
     assert images.std((0, 2, 3)) == pytest.approx([17.71, 17.97, 21.08], abs=0.2)
     state = _state_of(trained)
-    restore(state, load_checkpoint(trained.path))
+    restore(state, trained.checkpoint)
     assert (state.step, state.images_seen) == (300, 2400)
 
 
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_checkpoint_without_all_moments_is_refused(left: int) -> None:
     """An empty state is well-formed: Adam would quietly start anew."""
-    payload = load_checkpoint(GOLDEN)
-    moments = payload["d_optim"]["state"]
-    payload["d_optim"]["state"] = dict(list(moments.items())[:left])
+    checkpoint = read_checkpoint(GOLDEN)
+    moments = checkpoint.d_optim["state"]
+    checkpoint.d_optim["state"] = dict(list(moments.items())[:left])
     with pytest.raises(BadCheckpoint, match="d_optim: moments of Adam are missing"):
-        restore(_state_of(load_trained(GOLDEN, CPU)), payload)
+        restore(_state_of(load_trained(GOLDEN, CPU)), checkpoint)
 
 
 def test_a_png_carries_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> None:
@@ -126,8 +118,8 @@ def test_a_png_carries_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> No
         assert image.text["checkpoint_sha256"] == hashlib.sha256(content).hexdigest()[:16]
 
 
-def test_npz_and_folder_hold_the_same_images(conditional: Path, tmp_path: Path) -> None:
-    trained = load_trained(conditional, CPU)
+def test_npz_and_folder_hold_the_same_images(conditional_run: Path, tmp_path: Path) -> None:
+    trained = load_trained(conditional_run, CPU)
     save_samples(trained, tmp_path / "a.npz", 5, 0, None)
     save_samples(trained, tmp_path / "folder", 5, 0, None)
     arrays = np.load(tmp_path / "a.npz")
@@ -137,8 +129,8 @@ def test_npz_and_folder_hold_the_same_images(conditional: Path, tmp_path: Path) 
         assert np.array_equal(np.asarray(Image.open(tmp_path / "folder" / f"{i:06}.png")), image)
 
 
-def test_a_label_is_taken_by_name_or_number_and_checked(conditional: Path) -> None:
-    trained = load_trained(conditional, CPU)
+def test_a_label_is_taken_by_name_or_number_and_checked(conditional_run: Path) -> None:
+    trained = load_trained(conditional_run, CPU)
     assert (
         trained.labels(3, 0, "square").tolist() == trained.labels(3, 0, "1").tolist() == [1, 1, 1]
     )
@@ -165,14 +157,23 @@ def test_a_walk_visits_its_latents_and_closes(tiny_run: Path, tmp_path: Path) ->
         assert strip.size == (5 * 18 + 2, 3 * 18 + 2)
 
 
-def test_generating_puts_the_mode_back(tiny_run: Path) -> None:
-    payload = load_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
-    cfg = parse_config(payload["config"], origin="test")
-    generator = build_generator(cfg, 0, payload["g_ema"]).train()
+def test_generating_restores_the_mode(tiny_run: Path) -> None:
+    checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    cfg = parse_config(checkpoint.config, origin="test")
+    generator = build_generator(cfg, 0, checkpoint.g_ema).train()
     before = {key: value.clone() for key, value in generator.state_dict().items()}
     generate(generator, torch.randn(4, 8), None, choose_precision(cfg.hardware, CPU))
     assert generator.training
     assert all(torch.equal(before[key], value) for key, value in generator.state_dict().items())
+
+
+def test_generating_restores_the_mode_after_an_error(tiny_run: Path) -> None:
+    checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    cfg = parse_config(checkpoint.config, origin="test")
+    generator = build_generator(cfg, 0, checkpoint.g_ema).train()
+    with pytest.raises(RuntimeError):
+        generate(generator, torch.randn(4, 9), None, choose_precision(cfg.hardware, CPU))
+    assert generator.training
 
 
 def test_a_grid_has_its_images_in_reading_order() -> None:
@@ -198,14 +199,14 @@ def little_memory() -> Iterator[None]:
 def test_a_checkpoint_that_asks_for_another_network_is_refused_before_memory_is_taken(
     tiny_run: Path, tmp_path: Path, little_memory: None
 ) -> None:
-    payload = load_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
     huge = identity(tiny_config(tmp_path, model={"g_width": 1024, "z_dim": 4096}))
     for config, message in [
-        (huge, r"g_ema\.layers\.0\.weight: .* where the config's network has"),
+        (huge, r"g_ema\.layers\.0\.weight: .* config has"),
         ({**huge, "model": {**huge["model"], "g_width": 10**6}}, r"model\.g_width: .*got 1000000"),
         ({**huge, "model": "nonsense"}, r"model: .* got 'nonsense'"),
     ]:
-        save_checkpoint(tmp_path / "a.pt", {**payload, "config": config})
+        save_checkpoint(tmp_path / "a.pt", replace(checkpoint, config=config))
         with pytest.raises(BadCheckpoint, match=message) as caught:
             load_trained(tmp_path / "a.pt", CPU)
         assert str(tmp_path / "a.pt") in str(caught.value)
@@ -229,7 +230,7 @@ _junk = st.recursive(
 def test_any_value_in_a_checkpoint_is_read_or_a_short_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    payload = inner = load_checkpoint(GOLDEN)
+    payload = inner = torch.load(GOLDEN, weights_only=True)
     key = data.draw(st.sampled_from(sorted(payload)))
     while isinstance(inner[key], dict | list) and inner[key] and data.draw(st.booleans()):
         inner = inner[key]
@@ -237,10 +238,10 @@ def test_any_value_in_a_checkpoint_is_read_or_a_short_error(
         key = data.draw(st.sampled_from(keys))
     inner[key] = data.draw(_junk)
     path = tmp_path_factory.mktemp("fuzz") / "a.pt"
-    save_checkpoint(path, payload)
+    torch.save(payload, path)
     try:
         trained = load_trained(path, CPU)
         trained.images(trained.latents(1, 0), trained.labels(1, 0))
-        restore(_state_of(trained), payload)
+        restore(_state_of(trained), trained.checkpoint)
     except BadCheckpoint as error:
         assert 0 < len(str(error)) < 1000

@@ -1,10 +1,10 @@
-"""Reads configs: YAML files and overrides, their errors, and the settings that identify a run."""
+"""Reads YAML files and overrides into a Config, and writes a Config as text."""
 
 import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -19,27 +19,27 @@ _MAX_YAML_BYTES = 1 << 20
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file and `section.key=value` overrides into a Config.
 
-    Raises ConfigError with every problem at once: file, key path, value, nearest valid key.
+    Raises ConfigError with every problem at once: file, key, value, nearest valid key.
     """
     values = _read(Path(path))
     for override in overrides:
         key, equals, text = override.partition("=")
         section, dot, field = key.partition(".")
         if not (equals and dot):
-            raise ConfigError(f"--set wants section.key=value; got {override!r}")
+            raise ConfigError(f"--set expects section.key=value; got {override!r}")
         try:
             parsed = parse_yaml(text)
         except ValueError as error:
             raise ConfigError(f"--set {override}: {error}") from None
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"{path}: {section} must hold keys; got {inner!r:.80}")
+            raise ConfigError(f"{path}: section {section} must hold keys; got {inner!r:.80}")
         inner[field] = parsed
     return parse_config(values, origin=str(path))
 
 
 def parse_config(values: Any, *, origin: str) -> Config:
-    """Validates nested plain values; `origin` names their file in the ConfigError."""
+    """Validates nested plain values; errors name `origin` as their file. Raises ConfigError."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -49,32 +49,30 @@ def parse_config(values: Any, *, origin: str) -> Config:
 
 def identity(config: Config) -> dict[str, Any]:
     """Returns, as plain nested values, the settings that decide what a run computes."""
-    return {
-        name: {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in section
-            if not _is_free(type(section), key)
-        }
+    kept = {
+        name: {key: _plain(value) for key, value in section if not _is_free(type(section), key)}
         for name, section in config
     }
+    return {name: section for name, section in kept.items() if section}
 
 
 def describe(config: Config) -> str:
-    """Returns the whole configuration as YAML, each key with its meaning as a comment."""
+    """Returns the whole configuration as YAML, with the meaning of each key as a comment."""
     lines = []
     for name, section in config:
         lines += [f"# {type(section).__doc__}", f"{name}:"]
         for key, field in type(section).model_fields.items():
-            value = getattr(section, key)
-            plain = list(value) if isinstance(value, tuple) else value
-            text = (
-                yaml.safe_dump(plain, default_flow_style=True, width=math.inf)
-                .removesuffix("...\n")
-                .strip()
+            value = yaml.safe_dump(
+                _plain(getattr(section, key)), default_flow_style=True, width=math.inf
             )
+            text = value.removesuffix("...\n").strip()
             lines.append(f"  {key}: {text}  # {field.description}{_choices(field.annotation)}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _is_free(section: type[BaseModel], key: str) -> bool:
@@ -83,9 +81,11 @@ def _is_free(section: type[BaseModel], key: str) -> bool:
 
 
 def _choices(annotation: Any) -> str:
-    if getattr(annotation, "__origin__", None) is Literal:
-        return f" ({' | '.join(str(choice) for choice in annotation.__args__)})"
-    return ""
+    kinds = annotation, *get_args(annotation)  # X | None has X among its arguments
+    choices = [str(v) for kind in kinds if get_origin(kind) is Literal for v in get_args(kind)]
+    if choices and type(None) in kinds:
+        choices.append("null")
+    return f" ({' | '.join(choices)})" if choices else ""
 
 
 def _explain(problem: Any) -> str:
@@ -97,7 +97,15 @@ def _explain(problem: Any) -> str:
     message = message[0].lower() + message[1:]
     if not keys:
         return message
-    return f"{key}: {message}; got {problem['input']!r:.80}"
+    return f"{key}: {message}; got {problem['input']!r:.80}{_null_hint(keys, problem['input'])}"
+
+
+def _null_hint(keys: list[str], value: Any) -> str:
+    if len(keys) < 2 or value not in (0, "none", "off"):
+        return ""
+    section: Any = Config.model_fields[keys[0]].annotation
+    kinds = get_args(section.model_fields[keys[1]].annotation)
+    return "; null turns it off" if type(None) in kinds else ""
 
 
 def _suggestion(keys: list[str]) -> str:
@@ -117,7 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: larger than 1 MiB; a config is a short YAML file")
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name a YAML file, as in configs/") from None
+        raise ConfigError(f"{path}: {error.strerror}; configs/ has examples") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not a text file") from None
     except ConfigError:
@@ -127,5 +135,5 @@ def _read(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold sections: {', '.join(Config.model_fields)}")
+        raise ConfigError(f"{path}: must hold the sections {', '.join(Config.model_fields)}")
     return values

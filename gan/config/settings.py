@@ -1,7 +1,7 @@
-"""Owns every setting of an experiment: its type, default, bounds and meaning.
+"""The settings of an experiment: type, default, bounds, meaning, and which combinations are valid.
 
-A setting that does not change what a run computes (a length, a cadence, a place) is marked free;
-all others are the run's identity, which every checkpoint carries.
+A setting that does not change what a run computes (a length, a cadence, a path) is marked free;
+the others identify the run and are stored in every checkpoint. Null turns a setting off.
 """
 
 import os
@@ -34,19 +34,17 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """What the networks learn from."""
+    """The training images."""
 
-    source: SourceName = Field(
-        "mnist", description="where the images come from; mnist5k needs no download"
-    )
+    source: SourceName = Field("mnist", description="data set; mnist5k needs no download")
     root: str = Field(
         default_factory=lambda: os.environ.get("GAN_DATA") or "data",
-        description="folder of the data sets (default: $GAN_DATA, else data); "
-        "for source folder, the folder or zip of images itself",
+        description="folder of the data sets (default: $GAN_DATA, else data); for source folder, "
+        "the folder or zip of images itself",
         json_schema_extra={"free": True},
     )
     image_size: int | tuple[int, int] = Field(
-        28, description="pixels, a side or [height, width], 16 to 512"
+        28, description="pixels, one side or [height, width], 16 to 512"
     )
     channels: Literal[1, 3] = Field(1, description="1 grey, 3 RGB")
     fit: Literal["crop", "pad", "squash"] = Field(
@@ -56,7 +54,7 @@ class DataConfig(Section):
     )
     flip: bool = Field(False, description="mirror images at random; for faces, not for digits")
     on_bad_image: Literal["error", "skip"] = Field(
-        "error", description="what an unreadable image does: stop with a list, or be left out"
+        "error", description="what to do about an unreadable image: stop with a list, or skip it"
     )
 
     @field_validator("image_size", mode="before")
@@ -88,45 +86,43 @@ class ModelConfig(Section):
     d_width: int = Field(
         64, description="channels of the discriminator's first layer", ge=1, le=1024
     )
-    conditional: bool = Field(False, description="tell both networks the class of each image")
+    conditional: bool = Field(False, description="the class is an input of both networks")
     kernel: Literal[4, 5] = Field(
-        4, description="kernel of the strided layers; the authors' code has 5"
+        4, description="kernel size of the strided layers; the paper's authors used 5"
     )
     upsample: Literal["transposed", "resize", "subpixel", "reference"] = Field(
         "transposed",
         description="how G doubles the size; reference: this project's own transposed convolution",
     )
-    d_norm: Literal["batch", "spectral", "none"] = Field(
+    d_norm: Literal["batch", "spectral"] | None = Field(
         "batch", description="normalisation in the discriminator"
     )
-    pac: Literal[1, 2] = Field(1, description="images that D judges together (PacGAN)")
+    pac: Literal[1, 2] = Field(1, description="images that D sees as one input (PacGAN)")
 
 
 class TrainConfig(Section):
     """The training run."""
 
     seed: int = Field(0, description="of weights, data order, latents", ge=0, lt=2**31)
-    batch_size: int = Field(64, description="images a step, over all ranks", ge=2, le=65536)
+    batch_size: int = Field(64, description="images per step, over all ranks", ge=2, le=65536)
     num_steps: int = _free(20_000, "length of the run", ge=1)
-    max_minutes: float | None = _free(
-        None, "stop after so many minutes of this call, if num_steps is not reached", gt=0
-    )
+    max_minutes: float | None = _free(None, "stop this call after so many minutes", gt=0)
     loss: Literal["non_saturating", "hinge", "relativistic"] = Field(
         "non_saturating", description="adversarial loss on logits"
     )
-    penalty: Literal["none", "r1", "r1_r2"] = Field(
-        "none", description="gradient penalty of D: on real images, or on real and fake ones"
+    penalty: Literal["r1", "r1_r2"] | None = Field(
+        None, description="gradient penalty of D, on real images or on real and fake ones"
     )
     penalty_gamma: float = Field(1.0, description="weight of the penalty", gt=0)
     class_loss_weight: float = Field(
         0.0,
-        description="of the cross-entropy by which D learns to name the class of real images; "
-        "needs model.conditional",
+        description="weight of D's auxiliary classification loss on real images; needs "
+        "model.conditional",
         ge=0,
     )
-    augment: Literal["none", "translate", "diffaugment"] = Field(
-        "none",
-        description="differentiable augmentation of all that D sees; diffaugment: colours, "
+    augment: Literal["translate", "diffaugment"] | None = Field(
+        None,
+        description="differentiable augmentation of all images that D sees; diffaugment: colour, "
         "translation, cutout",
     )
     g_learning_rate: float = Field(5e-4, description="Adam, generator, at the start", gt=0, le=1)
@@ -137,43 +133,43 @@ class TrainConfig(Section):
     beta2: float = Field(0.999, description="Adam", ge=0, lt=1)
     learning_rate_halflife_images: int | None = Field(
         100_000,
-        description="images after which both learning rates have halved; "
-        "they go on as 1 / (1 + images / this); null: constant",
+        description="both learning rates are multiplied by 1 / (1 + images / this); null: constant",
         ge=1,
     )
-    ema_halflife_images: float = Field(
-        50_000, description="half-life of G's average weights; 0: no averaging", ge=0
+    ema_halflife_images: float | None = Field(
+        50_000, description="half-life of G's weight average; null: no averaging", gt=0
     )
     ema_warmup: float = Field(
         0.1, description="the half-life is at most this share of the images seen", gt=0
     )
     init_from: str | None = Field(
         None,
-        description="checkpoint whose networks a new run starts from; its learning rates, their "
-        "fall and the average of G start anew",
+        description="checkpoint whose networks a new run starts from; learning rates and the "
+        "average of G start again",
     )
     on_collapse: Literal["warn", "stop"] = _free(
-        "warn", "when D has won or samples are all alike for 50,000 images: go on, or save and end"
+        "warn", "after 50,000 images with a sign of collapse: warn, or save and stop"
     )
-    log_every_steps: int = _free(50, "cadence of the status line, scalars and checks", ge=1)
-    sample_every_steps: int = _free(500, "cadence of image grids", ge=1)
-    evaluate_every_steps: int = _free(
-        0, "cadence of evaluation, which keeps checkpoints/best.pt; 0: never", ge=0
+    log_every_steps: int = _free(
+        50, "cadence of the status line, scalars and the check for finite losses", ge=1
     )
-    checkpoint_every_steps: int = _free(1000, "cadence of checkpoints", ge=1)
+    sample_every_steps: int | None = _free(
+        500, "cadence of image grids and of the check for collapse; null: start and end", ge=1
+    )
+    evaluate_every_steps: int | None = _free(
+        None, "cadence of evaluation, which keeps checkpoints/best.pt; null: never", ge=1
+    )
+    checkpoint_every_steps: int | None = _free(1000, "cadence of checkpoints; null: end", ge=1)
     keep_checkpoints: int = _free(3, "newest checkpoints to keep", ge=2)
 
 
 class HardwareConfig(Section):
-    """How the machine computes; auto takes what is fastest here."""
+    """How the machine computes; auto takes the fastest."""
 
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the convolutions")
-    channels_last: Literal["auto", "on", "off"] = Field("auto", description="memory layout")
-    compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="torch.compile; auto: off, since it gains too little to wait for"
-    )
-    threads: int = Field(
-        0, description="CPU threads; 0: $OMP_NUM_THREADS, else one per core", ge=0, le=1024
+    precision: Literal["auto", "fp32", "bf16"] = _free("auto", "of the convolutions")
+    channels_last: Literal["auto", "on", "off"] = _free("auto", "memory layout")
+    threads: int | None = _free(
+        None, "CPU threads; null: $OMP_NUM_THREADS, else one per core", ge=1, le=1024
     )
 
 
@@ -186,23 +182,34 @@ class Config(Section):
     hardware: HardwareConfig = Field(default_factory=HardwareConfig)
 
     @model_validator(mode="after")
-    def _combinations(self) -> "Config":
-        if problems := list(_impossible(self)):
+    def _check_combinations(self) -> "Config":
+        if problems := list(_invalid_combinations(self)):
             raise ValueError("; ".join(problems))
         return self
 
 
-def _impossible(config: Config) -> Iterator[str]:
+def _invalid_combinations(config: Config) -> Iterator[str]:
     model, train = config.model, config.train
-    if train.penalty != "none" and model.d_norm == "batch":
+    if train.penalty and model.d_norm == "batch":
         yield (
-            f"train.penalty {train.penalty} needs a gradient for each image alone, which "
-            "BatchNorm in D mixes over the batch; set model.d_norm to spectral or none"
+            f"train.penalty {train.penalty} needs the gradient of each image alone, and BatchNorm "
+            "in D mixes the images of a batch; set model.d_norm to spectral or null"
         )
     if train.class_loss_weight and not (model.conditional and model.pac == 1):
         yield (
-            "train.class_loss_weight needs model.conditional, whose class D is to name, and "
-            "model.pac 1, since a pair has two; else set it to 0"
+            "train.class_loss_weight needs model.conditional true and model.pac 1; change these, "
+            "or set it to 0"
         )
-    if train.batch_size % model.pac:
-        yield f"train.batch_size must be a multiple of model.pac; got {train.batch_size}"
+    if problem := batch_size_problem(config):
+        yield problem
+
+
+def batch_size_problem(config: Config, world_size: int = 1) -> str | None:
+    """Says why the batch cannot be split evenly over the ranks and D's inputs, if so."""
+    size, pac = config.train.batch_size, config.model.pac
+    if size % (world_size * pac) == 0:
+        return None
+    return (
+        f"train.batch_size must be a multiple of {world_size * pac} (world size {world_size} x "
+        f"model.pac {pac}); got {size}"
+    )

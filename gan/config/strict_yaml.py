@@ -1,4 +1,4 @@
-"""Owns the reading of YAML text: plain scalars as YAML 1.2 has them, nothing that surprises."""
+"""Reads YAML text as plain values, with the scalars of YAML 1.2 and without duplicate keys."""
 
 import re
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ import yaml
 def parse_yaml(text: str) -> Any:
     """Parses one YAML document: 2e-4 is a number, `no` a string, 010 ten.
 
-    Raises ValueError, in one line, for text that is not YAML, aliases and duplicate keys.
+    Raises ValueError, in one line, for invalid YAML, aliases and duplicate keys.
     """
     try:
         return _StrictLoader(text).get_single_data()
@@ -19,13 +19,12 @@ def parse_yaml(text: str) -> Any:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Reads plain values only, each key once."""
-
     yaml_implicit_resolvers: ClassVar[dict] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: no aliases here")
+            line = self.peek_event().start_mark.line + 1
+            raise yaml.YAMLError(f"line {line}: aliases are not supported")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -33,15 +32,15 @@ class _StrictLoader(yaml.SafeLoader):
         for child, _ in node.value:
             key = child.value if isinstance(child, yaml.ScalarNode) else None
             if key is not None and key in seen:
-                line = child.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: key {key!r:.80} stands twice")
+                raise yaml.YAMLError(f"line {child.start_mark.line + 1}: duplicate key {key!r:.80}")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
 def _to_int(_: _StrictLoader, node: Any) -> int:
     if len(node.value) > 30:
-        raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a number of over 30 digits")
+        line = node.start_mark.line + 1
+        raise yaml.YAMLError(f"line {line}: a number has more than 30 digits")
     return int(node.value)
 
 

@@ -1,4 +1,4 @@
-"""Owns the choice of number format, memory layout and threads from what the machine is."""
+"""The device, number format, memory layout and threads that suit the machine."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,11 +12,10 @@ from gan.config.settings import HardwareConfig
 
 @dataclass(frozen=True)
 class Precision:
-    """How a run computes; kept in its checkpoints, since it decides the bits."""
+    """How a run computes. It decides the bits, so checkpoints record it."""
 
     dtype: torch.dtype  # of the convolutions; losses and weights stay float32
     channels_last: bool
-    compiled: bool
     threads: int
 
     @property
@@ -26,14 +25,11 @@ class Precision:
 
     def __str__(self) -> str:
         layout = "channels_last" if self.channels_last else "channels_first"
-        compiled = ", compiled" if self.compiled else ""
-        return (
-            f"{str(self.dtype).removeprefix('torch.')}, {layout}, {self.threads} threads{compiled}"
-        )
+        return f"{str(self.dtype).removeprefix('torch.')}, {layout}, {self.threads} threads"
 
 
 def choose_device(name: str) -> torch.device:
-    """Returns the device for auto, cpu, cuda or mps; ValueError if this machine has no such."""
+    """Returns the device for auto, cpu, cuda or mps. Raises ValueError if it is not available."""
     has: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
         "mps": torch.backends.mps.is_available,
@@ -42,17 +38,16 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind, available in has.items() if available())
     if not has[name]():
-        raise ValueError(f"--device {name}: this machine has none that torch can use; take cpu")
+        raise ValueError(f"--device {name}: torch finds none on this machine; use --device cpu")
     return torch.device(name)
 
 
 def choose_precision(cfg: HardwareConfig, device: torch.device) -> Precision:
-    """Resolves the autos of the hardware section for one device."""
+    """Resolves the auto values of the hardware section for one device."""
     bf16 = _has_native_bf16(device) if cfg.precision == "auto" else cfg.precision == "bf16"
     return Precision(
         dtype=torch.bfloat16 if bf16 else torch.float32,
         channels_last=cfg.channels_last == "on" or (cfg.channels_last == "auto" and bf16),
-        compiled=cfg.compile == "on",
         threads=cfg.threads or torch.get_num_threads(),
     )
 
@@ -63,16 +58,16 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, precision.dtype, enabled=enabled)
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Returns the tensor on the device; the copy to a GPU is asynchronous, from pinned memory."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return (tensor if tensor.is_cuda else tensor.pin_memory()).to(device, non_blocking=True)
+
+
 def _has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return False
-
-
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Returns the tensor on the device; a GPU copies it asynchronously, from pinned memory."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return (tensor if tensor.is_cuda else tensor.pin_memory()).to(device, non_blocking=True)

@@ -1,6 +1,6 @@
-"""Owns what several processes share: rank, world size, averaged gradients, agreement.
+"""The ranks of a run: their number, averaged gradients, agreement on values.
 
-Everything is a no-op in a single process.
+Every function does nothing in a single process.
 """
 
 import os
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-# Its functions have the group as a default argument. Loaded first within a group, by any part of
-# torch, it would keep gloo's threads alive beyond destroy_process_group, and a thread that lets go
-# of a tensor while Python shuts down can abort the process (SIGABRT).
+# Its functions have the default group as a default argument. If it is first imported while a group
+# exists, it keeps the group and gloo's threads alive after destroy_process_group, and a thread that
+# frees a tensor during Python's shutdown can abort the process (SIGABRT).
 import torch.distributed.nn.functional  # isort: skip
 
 _TIMEOUT = timedelta(minutes=2)  # the longest wait is for rank 0 to save or to evaluate
@@ -24,7 +24,7 @@ _TIMEOUT = timedelta(minutes=2)  # the longest wait is for rank 0 to save or to 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all of the run."""
+    """The rank of this process and the number of ranks."""
 
     rank: int = 0
     world_size: int = 1
@@ -41,17 +41,17 @@ def under_torchrun() -> bool:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Ranks]:
-    """Joins the processes that torchrun started, for as long as the block runs."""
+    """Joins the processes that torchrun started, for the duration of the block."""
     if not under_torchrun():
         yield Ranks()
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # the gloo half carries Python objects and the stop flag without touching the GPU
+    # gloo carries Python objects and the stop flag without synchronising with the GPU
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     store, rank, world_size = next(dist.rendezvous("env://", timeout=_TIMEOUT))
     if os.environ["TORCHELASTIC_USE_AGENT_STORE"] == "True":
-        # torchrun's store outlives a restart of the ranks, with the dead ones' addresses in it
+        # torchrun's store survives a restart and still has the addresses of the dead ranks
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
     dist.init_process_group(
         backend, store=store, rank=rank, world_size=world_size, timeout=_TIMEOUT
@@ -63,7 +63,7 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
 
 
 def average_gradients(module: nn.Module, ranks: Ranks) -> None:
-    """Replaces the gradients of a module by their mean over the ranks: one flat all-reduce."""
+    """Replaces a module's gradients by their mean over the ranks, with one flat all-reduce."""
     if ranks.world_size == 1:
         return
     gradients = [p.grad for p in module.parameters() if p.grad is not None]

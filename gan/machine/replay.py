@@ -1,6 +1,7 @@
-"""Owns CUDA graphs: the kernels of a function recorded once, then started with one call.
+"""CUDA graphs: the kernels of a function, recorded once and then launched with one call.
 
-Started one by one from Python, the several hundred kernels of a step take longer than they run.
+A training step has several hundred kernels; launching them one by one from Python takes longer
+than running them.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from torch import Tensor
 
 Tensors = dict[str, Tensor]
 
-PLAIN_CALLS = 3  # come first: libraries set themselves up and gradients find their memory
+PLAIN_CALLS = 3  # before recording: libraries initialise and gradients are allocated
 
 
 @dataclass
@@ -23,23 +24,22 @@ class _Recorded:
 
 @dataclass
 class Replay:
-    """Calls a function of tensors on a GPU; after PLAIN_CALLS with inputs of the same shapes, as a
-    recorded CUDA graph.
+    """Calls a function of tensors on a GPU, from its fourth call on as a recorded CUDA graph.
 
-    It must be the same function at each call, do the same for all inputs of the same shapes, look
-    at no value on the CPU, and every other tensor it reads must stay where it is. What a call
-    returns is overwritten by the next.
+    Every call must pass the same function. For inputs of equal shapes it must launch the same
+    kernels, must not read values on the CPU, and all other tensors it uses must keep their memory.
+    The outputs of a call are overwritten by the next.
     """
 
     _calls: dict[tuple, int] = field(default_factory=dict)
     _recorded: dict[tuple, _Recorded] = field(default_factory=dict)
 
     def __call__(self, function: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
-        """Returns function(inputs); the inputs lie on the current GPU."""
+        """Returns function(inputs); the inputs are on the current GPU."""
         shapes = tuple(tensor.shape for tensor in inputs.values())
         self._calls[shapes] = self._calls.get(shapes, 0) + 1
         if self._calls[shapes] <= PLAIN_CALLS:
-            return _on_a_side_stream(function, inputs)
+            return _run_on_side_stream(function, inputs)
         if shapes not in self._recorded:
             self._recorded[shapes] = _record(function, inputs)
         recorded = self._recorded[shapes]
@@ -57,8 +57,8 @@ def _record(function: Callable[[Tensors], Tensors], inputs: Tensors) -> _Recorde
     return _Recorded(own, outputs, graph)
 
 
-def _on_a_side_stream(function: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
-    """Recording asks that gradients were made on another stream than the default one before."""
+def _run_on_side_stream(function: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
+    """Runs the function as recording requires: gradients must be made off the default stream."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

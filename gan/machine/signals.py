@@ -1,4 +1,4 @@
-"""Owns the polite end of a run: a signal asks, the step finishes, the state is saved."""
+"""Graceful shutdown: a signal sets a flag, the step finishes and the state is saved."""
 
 import os
 import signal
@@ -11,15 +11,15 @@ from gan.machine.ranks import under_torchrun
 
 
 class StopRequest:
-    """Holds the signal that asked for the end; 0 while none did."""
+    """Holds the signal that asked the run to stop; 0 if there was none."""
 
     signum = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Takes note; the second signal ends the process at once.
+        """Records the signal; a second one ends the process at once.
 
-        But not under torchrun, which passes on what Slurm has already sent to every process, and
-        ends by itself those that take too long.
+        Under torchrun a second one is ignored: Slurm signals every process and torchrun forwards
+        the signal, so each rank gets it twice. torchrun kills processes that take too long.
         """
         if self.signum and not under_torchrun():
             signal.signal(signum, signal.SIG_DFL)
@@ -29,11 +29,11 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Catches SIGINT and SIGTERM for as long as the block runs."""
+    """Catches SIGINT and SIGTERM inside the block."""
     request = StopRequest()
     caught = (signal.SIGINT, signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread():
-        yield request  # only the main thread may catch signals
+        yield request  # only the main thread may set signal handlers
         return
     before = [signal.signal(signum, request) for signum in caught]
     try:

@@ -140,18 +140,18 @@ def evaluate(
     packed = pack(open_source(data), data)
     reference = make_reference(packed, held_out_images(data), network, num=num, seed=seed)
     z, labels = trained.latents(reference.num, seed), trained.labels(reference.num, seed)
-    images = trained.images(z, labels)
+    images, checkpoint = trained.images(z, labels), trained.checkpoint
     return {
         "values": score(images, reference),
         "floor": score(reference.other, reference),
         "memorisation": memorisation(images, reference),
         **protocol(reference, data),
         "checkpoint": {
-            "file": trained.path.name,
-            "sha256": trained.sha256,
-            "step": trained.step,
-            "images_seen": trained.images_seen,
-            "data_checksum": trained.data,
+            "file": checkpoint.path.name,
+            "sha256": checkpoint.sha256,
+            "step": checkpoint.step,
+            "images_seen": checkpoint.images_seen,
+            "data_checksum": checkpoint.data,
         },
     }
 

@@ -1,6 +1,7 @@
-"""Owns differentiable augmentation (Zhao et al., 2020): colour, translation, cutout.
+"""Differentiable augmentation (Zhao et al., 2020): colour, translation, cutout.
 
-Applied alike to all that D sees, so that G is not led to draw augmented images.
+Real and fake images are augmented alike, so G does not learn to draw augmented images.
+Shapes: N images (N, C, H, W); draws (7, N), the random numbers of each image.
 """
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch.nn.functional import pad
 def draw_augmentation(
     num: int, image_shape: tuple[int, int, int], rng: np.random.Generator
 ) -> Tensor:
-    """Returns float32 (7, N): brightness, saturation, contrast in [0, 1), shifts, places to cut."""
+    """Returns float32 (7, N): brightness, saturation and contrast in [0, 1), two shifts, two
+    centres of the cutout."""
     _, *sides = image_shape
     draws = [
         *rng.random((3, num), dtype=np.float32),
@@ -23,11 +25,10 @@ def draw_augmentation(
 
 
 def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
-    """Shifts images (N, C, H, W) by up to an eighth of a side, each by its own draw of (7, N);
-    differentiable in them.
+    """Shifts images (N, C, H, W) by up to an eighth of a side, each by its column of (7, N).
 
-    It fills with black. A discriminator of BatchNorm and no biases judges a batch and its multiples
-    alike; beside an edge of known value it sees the contrast.
+    The border is black. A discriminator with BatchNorm and without biases gives a batch and its
+    multiples the same logits; an edge of known value lets it see the contrast.
     """
     num, _, height, width = images.shape
     shifts = draws[3:5].long()
@@ -39,8 +40,8 @@ def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
 
 
 def diffaugment(images: Tensor, draws: Tensor) -> Tensor:
-    """Changes colours, shifts and cuts images (N, C, H, W), each by its own draw of (7, N);
-    differentiable in them."""
+    """Changes the colours of images (N, C, H, W), shifts them and cuts out a square, each by its
+    column of the draws (7, N)."""
     brightness, saturation, contrast = draws[:3, :, None, None, None]
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)

@@ -1,6 +1,6 @@
-"""Owns the discriminator: images to one logit each through layers that each halve the size.
+"""The discriminator: images to logits through layers that each halve the size.
 
-Shapes: N batch, P images judged together, C channels, H x W image, F features, K classes.
+Shapes: N batch, P images per input (pac), C channels, H x W image, F features, K classes.
 """
 
 import itertools
@@ -12,23 +12,30 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gan.config.settings import ModelConfig
 from gan.config.sizes import num_levels
-from gan.nn.generator import hidden_channels, init_weights
+from gan.nn.generator import (
+    class_embedding,
+    hidden_channels,
+    init_embedding,
+    init_weights,
+    input_classes,
+)
 
 
-class Judgement(NamedTuple):
-    """What D says of images."""
+class Scores(NamedTuple):
+    """The outputs of D."""
 
     logits: Tensor  # (N/P,), positive means real
-    classes: Tensor | None  # (N/P, K) logits of their class, when conditional
+    class_logits: Tensor | None  # (N/P, K), when conditional
 
 
 class Discriminator(nn.Module):
-    """Judges images (N, C, H, W), knowing labels (N,) when conditional.
+    """Maps images (N, C, H, W), and labels (N,) when conditional, to Scores.
 
-    Strided convolutions and LeakyReLU 0.2, no normalisation at the input, one last convolution
-    over the whole base (Radford et al., 2015); P = model.pac images are joined by channel (Lin
-    et al., 2018); a class enters by projection (Miyato and Koyama, 2018): an image is as real as it
-    looks, plus as much as it looks like its class.
+    Strided convolutions and LeakyReLU 0.2, no normalisation after the first, one last convolution
+    over the whole base (Radford et al., 2015). P = model.pac images are joined by channel (Lin
+    et al., 2018). Classes enter by projection (Miyato and Koyama, 2018): the logit is the head's
+    plus the product of the features with the vector of the class. The products with the vectors of
+    all classes are the class logits.
     """
 
     def __init__(
@@ -49,28 +56,26 @@ class Discriminator(nn.Module):
         self.pac = cfg.pac
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(widths[-1], 1, (height >> levels, width >> levels), bias=bias)
-        has_classes = cfg.conditional and num_classes
-        self.embedding = nn.Embedding(num_classes, widths[-1]) if has_classes else None
+        self.embedding = class_embedding(input_classes(cfg, num_classes), widths[-1])
         self.apply(init_weights)
-        if self.embedding is not None:
-            # of the head's scale: from N(0, 1) the classes drown the image, and D never recovers
-            nn.init.normal_(self.embedding.weight, 0.0, 0.02)
+        # the scale of the head: with N(0, 1) the class outweighs the image and D does not recover
+        init_embedding(self.embedding, 0.02)
         if cfg.d_norm == "spectral":
             for module in self.modules():
                 if isinstance(module, nn.Conv2d | nn.Embedding):
                     spectral_norm(module)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Judgement:
-        """Judges (N, C, H, W)."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Scores:
+        """Maps images (N, C, H, W) and labels (N,) to Scores."""
         if self.pac > 1:
-            # neighbours are joined, so that a rank's slice has the same pairs as the whole batch
+            # neighbours are joined, so a rank's slice has the same pairs as the whole batch
             images = images.unflatten(0, (-1, self.pac)).flatten(1, 2)  # (N/P, PC, H, W)
         features = self.features(images)  # (N/P, F, H >> levels, W >> levels)
-        # the head's window is all there is: a matrix product does the same, several times as fast
+        # the head covers the whole input, so it is a matrix product, which is much faster
         flat, weight = (t.movedim(1, -1).flatten(1) for t in (features, self.head.weight))
         logits = linear(flat, weight, self.head.bias).flatten()
         if self.embedding is None:
-            return Judgement(logits, None)
-        classes = linear(features.sum((2, 3)), self.embedding.weight)  # (N/P, K)
-        asked = labels.unflatten(0, (-1, self.pac))  # type: ignore[union-attr]  # (N/P, P)
-        return Judgement(logits + classes.gather(1, asked).sum(1), classes)
+            return Scores(logits, None)
+        class_logits = linear(features.sum((2, 3)), self.embedding.weight)  # (N/P, K)
+        classes = labels.unflatten(0, (-1, self.pac))  # type: ignore[union-attr]  # (N/P, P)
+        return Scores(logits + class_logits.gather(1, classes).sum(1), class_logits)

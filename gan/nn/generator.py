@@ -1,4 +1,4 @@
-"""Owns the generator: noise to images through layers that each double the size.
+"""The generator: latents to images through layers that each double the size.
 
 Shapes: N batch, Z latent, C channels, H x W image, F features.
 """
@@ -13,7 +13,7 @@ from gan.config.settings import ModelConfig
 from gan.config.sizes import num_levels
 from gan.nn.transposed_conv import TransposedConv2d
 
-_CLASS_RMS = 0.1  # of a class's coordinates, beside latents of about 1
+_CLASS_RMS = 0.1  # root mean square of a class vector; that of a latent is about 1
 _MAX_WIDENING = 8  # the deepest layers have at most 8 times g_width or d_width channels
 
 
@@ -25,9 +25,9 @@ def hidden_channels(width: int, levels: int) -> list[int]:
 class Generator(nn.Module):
     """Maps latents (N, Z), and labels (N,) when conditional, to images (N, C, H, W) in [-1, 1].
 
-    A 1x1 latent becomes a base of 4 to 7 pixels a side, then doubles until H x W; batch
-    normalisation and ReLU after each layer, tanh at the end (Radford et al., 2015). `num_classes`
-    are the data's; without cfg.conditional they are no input.
+    A 1x1 latent becomes a base of 4 to 7 pixels a side, which doubles until H x W; batch
+    normalisation and ReLU follow each layer, tanh the last (Radford et al., 2015). `num_classes` is
+    that of the data; the attribute of the same name is 0 unless the class is an input.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class Generator(nn.Module):
         levels = num_levels(height, width)
         widths = hidden_channels(cfg.g_width, levels)[::-1]
         base = (height >> levels, width >> levels)
-        self.num_classes = num_classes if cfg.conditional else 0  # those that are an input
-        self.embedding = nn.Embedding(num_classes, cfg.z_dim) if self.num_classes else None
+        self.num_classes = input_classes(cfg, num_classes)
+        self.embedding = class_embedding(self.num_classes, cfg.z_dim)
         z_dim = cfg.z_dim * (2 if self.num_classes else 1)
         first = TransposedConv2d if cfg.upsample == "reference" else _FromOnePixel
         layers: list[nn.Module] = [
@@ -52,22 +52,41 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.apply(init_weights)
         self.apply(_init_subpixel)
-        if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, 0.0, _CLASS_RMS)
+        init_embedding(self.embedding, _CLASS_RMS)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps (N, Z) to (N, C, H, W)."""
         if self.embedding is not None:
-            # held below the noise: free to grow, a class drowned it and came out as a few images
+            # a fixed length, well below that of z: a class vector that may grow makes G ignore z
+            # and draw a few images per class
             classes = normalize(self.embedding(labels)) * (_CLASS_RMS * z.shape[1] ** 0.5)
             z = torch.cat([z, classes], dim=1)  # (N, 2Z)
         return self.layers(z[:, :, None, None])
 
 
+def input_classes(cfg: ModelConfig, num_classes: int) -> int:
+    """Returns the number of classes that are an input of the networks: 0 unless conditional."""
+    return num_classes if cfg.conditional else 0
+
+
+def class_embedding(num_classes: int, width: int) -> nn.Embedding | None:
+    """Returns class vectors to be initialised by `init_embedding`, or None without classes."""
+    if not num_classes:
+        return None
+    weight = torch.empty(num_classes, width)
+    return nn.Embedding(num_classes, width, _weight=weight if weight.is_meta else None)
+
+
+def init_embedding(embedding: nn.Embedding | None, std: float) -> None:
+    """Draws class vectors from N(0, std)."""
+    if embedding is not None and not embedding.weight.is_meta:
+        nn.init.normal_(embedding.weight, 0.0, std)
+
+
 def init_weights(module: nn.Module) -> None:
-    """Draws weights from N(0, 0.02), gains of batch normalisation from N(1, 0.02); zero biases."""
+    """Draws weights from N(0, 0.02) and gains of batch normalisation from N(1, 0.02)."""
     if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
-        return  # only shapes are asked for, and to draw on "meta" loads a second's worth of torch
+        return  # drawing normal numbers on "meta" imports torch's compiler (1 s)
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
@@ -78,11 +97,10 @@ def init_weights(module: nn.Module) -> None:
 
 
 class _FromOnePixel(nn.ConvTranspose2d):
-    """A transposed convolution of (N, C, 1, 1) as the matrix product that it is: each tap meets the
-    one pixel once. Several times as fast, forward and back."""
+    """A transposed convolution of (N, C, 1, 1), computed as a matrix product; much faster."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        taps = self.weight.movedim(1, -1)  # (C, K, L, F), in memory so if channels_last
+        taps = self.weight.movedim(1, -1)  # (C, K, L, F)
         out = (x.flatten(1) @ taps.flatten(1)).unflatten(1, taps.shape[1:]).movedim(-1, 1)
         return out if self.bias is None else out + self.bias[:, None, None]
 
@@ -99,7 +117,7 @@ class _SubPixel(nn.Module):
 
 
 def _init_subpixel(module: nn.Module) -> None:
-    # the four sub-pixels start equal, so that no checkerboard is there to unlearn (ICNR)
+    # ICNR: equal sub-pixels at the start, so that G does not begin with a checkerboard
     if isinstance(module, _SubPixel):
         weight = module.convolution.weight.data
         weight.copy_(weight[::4].repeat_interleave(4, dim=0))
@@ -112,7 +130,7 @@ def _doubling(cfg: ModelConfig, channels_in: int, channels_out: int) -> nn.Modul
         convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
         return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
     transposed = TransposedConv2d if cfg.upsample == "reference" else nn.ConvTranspose2d
-    # k4 p1 doubles the size by itself; k5 p2 comes one short
+    # k4 p1 doubles the size; k5 p2 is one pixel short
     padding, extra = (1, 0) if cfg.kernel == 4 else (2, 1)
     return transposed(
         channels_in, channels_out, cfg.kernel, 2, padding, output_padding=extra, bias=False

@@ -1,6 +1,7 @@
-"""Owns the adversarial losses on logits, and the gradient penalties.
+"""Adversarial losses on logits, and the gradient penalty.
 
-Each loss is a pair: d(real_logits, fake_logits) and g(real_logits, fake_logits), shapes (N,) to ().
+Each loss is a pair of functions, d(real_logits, fake_logits) and g(real_logits, fake_logits), from
+shapes (N,) to ().
 """
 
 from collections.abc import Callable
@@ -12,11 +13,11 @@ from torch.nn.functional import relu, softplus
 
 
 class AdversarialLoss(NamedTuple):
-    """What D and G minimise."""
+    """The losses that D and G minimise."""
 
     d: Callable[[Tensor, Tensor], Tensor]
     g: Callable[[Tensor, Tensor], Tensor]
-    g_needs_real: bool = False  # G's loss looks at the real logits too
+    g_needs_real: bool = False  # g() uses the real logits too
 
 
 def _non_saturating_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def _relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
 LOSSES = {
     "non_saturating": AdversarialLoss(_non_saturating_d, _non_saturating_g),  # Goodfellow 2014
     "hinge": AdversarialLoss(_hinge_d, _hinge_g),  # Lim and Ye, 2017
-    "relativistic": AdversarialLoss(  # Jolicoeur-Martineau, 2018: pairs, not averages
+    "relativistic": AdversarialLoss(  # Jolicoeur-Martineau, 2018, pairwise
         _relativistic_d, _relativistic_g, g_needs_real=True
     ),
 }
@@ -55,7 +56,7 @@ LOSSES = {
 def gradient_penalty(images: Tensor, logits: Tensor) -> Tensor:
     """Returns E |d logits / d images|^2 / 2, differentiable (Mescheder et al., 2018, eq. 9).
 
-    `images` (N, C, H, W) must require gradients and lead to `logits`.
+    `images` (N, C, H, W) must require gradients; `logits` are computed from them.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.float().square().sum((1, 2, 3)).mean() / 2

@@ -1,23 +1,101 @@
-"""Owns `gan train --dry-run`: what a run would take, found out without writing anything."""
+"""What a run needs: classes, parameters, memory and time, found without writing anything."""
 
+import os
 import time
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from gan.config.settings import Config
 from gan.data.pack import peek
 from gan.data.sources import Source, open_source
+from gan.errors import ConfigError
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.replay import PLAIN_CALLS
-from gan.training.needs import require_classes, require_memory
+from gan.nn.discriminator import Discriminator
+from gan.nn.generator import Generator
 from gan.training.state import TrainState, make_state
 from gan.training.steps import one_step
 
 _TIMED_STEPS = 3
 
 
+@dataclass(frozen=True)
+class Needs:
+    """Counts for a whole run, bytes for one process."""
+
+    g_parameters: int
+    d_parameters: int
+    checkpoint_bytes: int
+    memory_bytes: int  # weights, gradients, moments, the average, and one step's activations
+
+
+def needs(cfg: Config, num_classes: int, world_size: int = 1) -> Needs:
+    """Builds the networks on the meta device and runs two images through them."""
+    with torch.device("meta"), torch.no_grad():
+        g = Generator(cfg.model, cfg.data.image_shape, num_classes)
+        d = Discriminator(cfg.model, cfg.data.image_shape, num_classes)
+        labels = torch.zeros(2, dtype=torch.long) if g.num_classes else None
+        g_features = _count_outputs(g, torch.zeros(2, cfg.model.z_dim), labels)
+        d_features = _count_outputs(d, torch.zeros(2, *cfg.data.image_shape), labels)
+    num_g, num_d = (sum(p.numel() for p in net.parameters()) for net in (g, d))
+    batch = cfg.train.batch_size / world_size
+    # D holds the features of real and fake images at once; 4 bytes each
+    activations = 4 * batch * (g_features + 2 * d_features) / 2
+    return Needs(
+        g_parameters=num_g,
+        d_parameters=num_d,
+        checkpoint_bytes=4 * (4 * num_g + 3 * num_d),
+        memory_bytes=int(4 * (5 * num_g + 4 * num_d) + activations),
+    )
+
+
+def require_memory(
+    cfg: Config, num_classes: int, device: torch.device, world_size: int = 1
+) -> Needs:
+    """Returns what a run needs. Raises ConfigError if this machine has too little memory."""
+    counted = needs(cfg, num_classes, world_size)
+    needed = counted.memory_bytes
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+    else:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > total:
+        raise ConfigError(
+            f"this run needs about {needed / 1e9:,.1f} GB of memory and the {device.type} has "
+            f"{total / 1e9:,.1f} GB; lower train.batch_size, data.image_size, model.g_width or "
+            "model.d_width"
+        )
+    return counted
+
+
+def require_classes(cfg: Config, num_classes: int) -> None:
+    """Raises ConfigError if the class is an input and the data has no classes."""
+    if cfg.model.conditional and not num_classes:
+        raise ConfigError(
+            f"model.conditional is true and data.source {cfg.data.source} has no classes; put the "
+            "images of each class into a subfolder, or set model.conditional to false"
+        )
+
+
+def _count_outputs(network: nn.Module, *inputs: Tensor | None) -> int:
+    """Returns the number of outputs of all layers for these inputs."""
+    counted = 0
+
+    def count(module: nn.Module, args: tuple, output: Tensor) -> None:
+        nonlocal counted
+        counted += output.numel()
+
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    network(*inputs)
+    return counted
+
+
 def dry_run(cfg: Config, device_name: str = "auto") -> str:
-    """Resolves everything, times a few steps on images straight from the source, and reports."""
+    """Reports sizes, and times a few steps on images read directly from the source."""
     device = choose_device(device_name)
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
@@ -25,15 +103,13 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
     require_classes(cfg, len(source.classes))
     need = require_memory(cfg, len(source.classes), device)
     state = make_state(cfg, len(source.classes), device, precision)
+    train, shape = cfg.train, cfg.data.image_shape
     seconds = _seconds_per_step(state, cfg, source)
-    shape = cfg.data.image_shape
-    packed_mb = len(source) * shape[0] * shape[1] * shape[2] / 1e6
-    minutes = seconds * cfg.train.num_steps / 60
-    limit = cfg.train.max_minutes
+    minutes, limit = seconds * train.num_steps / 60, train.max_minutes
     ends = "" if limit is None or minutes <= limit else f"; train.max_minutes ends it at {limit:g}"
     hours, minutes = divmod(round(minutes), 60)
-    speed = cfg.train.batch_size / seconds
-    epochs = cfg.train.num_steps * cfg.train.batch_size / len(source)
+    epochs = train.num_steps * train.batch_size / len(source)
+    packed_mb = len(source) * shape[0] * shape[1] * shape[2] / 1e6
     return "\n".join(
         [
             f"images        {len(source):,} in {source.place}",
@@ -44,10 +120,9 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
             f"discriminator {need.d_parameters:,} parameters",
             f"computes on   {device.type}, {precision}",
             f"memory        about {need.memory_bytes / 1e6:,.0f} MB besides the libraries' own",
-            f"checkpoint    {need.checkpoint_bytes / 1e6:,.0f} MB, "
-            f"{cfg.train.keep_checkpoints} are kept",
-            f"speed         {speed:,.0f} images/s, measured over {_TIMED_STEPS} steps",
-            f"time          {hours} h {minutes:02} min for {cfg.train.num_steps:,} steps "
+            f"checkpoint    {need.checkpoint_bytes / 1e6:,.0f} MB, keeps {train.keep_checkpoints}",
+            f"speed         {train.batch_size / seconds:,.0f} images/s in {_TIMED_STEPS} steps",
+            f"time          {hours} h {minutes:02} min for {train.num_steps:,} steps "
             f"({epochs:,.1f} epochs){ends}",
             "nothing was written",
         ]
@@ -60,12 +135,12 @@ def _seconds_per_step(state: TrainState, cfg: Config, source: Source) -> float:
     labels = None
     if cfg.model.conditional and source.labels is not None:
         labels = torch.from_numpy(source.labels[:1]).expand(len(images))
-    # until a GPU has recorded them, steps are slow, as the first one always is: not counted
+    # the first step is slow, and on a GPU those until a graph is recorded; they are not timed
     for _ in range(PLAIN_CALLS + 1 if state.replay else 1):
         values = one_step(state, cfg, images, labels)
     float(values["loss/g"])
     started = time.perf_counter()
     for _ in range(_TIMED_STEPS):
         values = one_step(state, cfg, images, labels)
-    float(values["loss/g"])  # waits for the device
+    float(values["loss/g"])  # synchronises with the device
     return (time.perf_counter() - started) / _TIMED_STEPS

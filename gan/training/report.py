@@ -1,37 +1,32 @@
-"""Owns what a run shows while it trains: start, status line, curves, grids, end. Rank 0 only."""
+"""What a run shows: first lines, status line, curves, image grids, last lines. First rank only."""
 
 import resource
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan.config.reader import identity
-from gan.config.settings import HardwareConfig
-from gan.latents import rng
-from gan.machine.precision import choose_precision
-from gan.sampling import generate, grid, save_gif, to_pil
-from gan.tracking import Tracker, gradient_norm, network_histograms
-from gan.training.collapse import diversity
-from gan.training.run import Run, Window
+from gan.sampling import grid, save_gif, to_pil
+from gan.tracking import Tracker, network_histograms
+from gan.training.run import Ending, Run
 from gan.training.run_dir import describe_run
-from gan.training.state import environment, make_state, settle
+from gan.training.state import environment
 from gan.training.steps import ema_decay, learning_rates
 
-_NUM_SHOWN = 64  # images in the grids of a run
+NUM_SHOWN = 64  # images in the grids of a run
 _HISTOGRAM_EVERY_LOGS = 20
 _MAX_GIF_FRAMES = 60
 
 
 def begin(run: Run, notes: list[str]) -> None:
-    """Opens the tracker and writes what the run directory explains itself by."""
+    """Opens the tracker, describes the run, and shows real images when it is new."""
     state, cfg = run.state, run.cfg
     facts = {**environment(state), "images": len(run.packed), "data": run.packed.checksum}
-    describe_run(run.run_dir, cfg, facts)
+    describe_run(run.run_dir, cfg, {**facts, "step": state.step})
     run.tracker = Tracker(
         run.run_dir, step=state.step, images_seen=state.images_seen, num_steps=cfg.train.num_steps
     )
@@ -44,33 +39,30 @@ def begin(run: Run, notes: list[str]) -> None:
     for note in notes:
         run.tracker.say(note)
     if state.step == 0:
-        _show_start(run, run.tracker)
-        settle(state, cfg)
-        sample(run)
+        real = grid(run.real_images(NUM_SHOWN))
+        to_pil(real).save(run.sample_dir / "real.png")
+        run.tracker.image("images/real", real, 0)
+        for name in ("config.yaml", "meta.json"):
+            run.tracker.text(name, (run.run_dir / name).read_text())
 
 
-def log(run: Run, window: Window, means: dict[str, float], values: dict[str, Tensor]) -> None:
-    """Writes the curves since the last log and the status line."""
-    assert run.tracker
-    state, train = run.state, run.cfg.train
-    elapsed = time.perf_counter() - window.started
+def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
+    """Writes the curves since the last log, and the status line."""
+    state, train, window = run.state, run.cfg.train, run.window
+    elapsed = window.seconds
     speed = window.count * train.batch_size / elapsed
-    before = state.images_seen - train.batch_size  # the last step
+    before = state.images_seen - train.batch_size  # when the last step began
     rates = learning_rates(train, before)
     means = means | {
         "throughput/images_per_s": speed,
         "throughput/data_wait": window.waited_s / elapsed,
         "memory/mib": _memory_mib(state.device),
-        "samples/diversity": diversity(_fixed_samples(run, state.g_ema), _some_real(run)),
         "ema/decay": ema_decay(train, before),
         "learning_rate/g": rates[0],
         "learning_rate/d": rates[1],
     }
     run.tracker.scalars(state.step, state.images_seen, means)
     run.latest |= means
-    if new := run.watch.look(means, state.images_seen):
-        run.collapsed = "; ".join(new)
-        run.tracker.warn(run.collapsed, state.images_seen)
     histograms = {tag: value for tag, value in values.items() if value.dim()}
     if (state.step // train.log_every_steps) % _HISTOGRAM_EVERY_LOGS == 0:
         histograms |= network_histograms({"g": state.g, "d": state.d})
@@ -87,32 +79,28 @@ def log(run: Run, window: Window, means: dict[str, float], values: dict[str, Ten
     )
 
 
-def gradient_norms(run: Run) -> dict[str, Tensor]:
-    """Returns the gradient norm of each network's last step."""
-    nets = {"g": run.state.g, "d": run.state.d}
-    return {f"gradient_norm/{name}": gradient_norm(net) for name, net in nets.items()}
-
-
-def sample(run: Run) -> None:
-    """Writes grids of G and of its average, from one fixed noise batch."""
-    assert run.tracker
-    state = run.state
-    for name, generator in (("ema", state.g_ema), ("raw", state.g)):
-        sheet = grid(_fixed_samples(run, generator))
-        path = run.samples / f"{name}_{state.step:08}.png"
-        part = path.with_name(f".{path.name}.part")  # half an image would spoil the GIF
+def show(run: Run, samples: dict[str, np.ndarray]) -> None:
+    """Writes a grid of each set of samples (num, C, H, W) by name."""
+    for name, images in samples.items():
+        sheet = grid(images)
+        path = _grid_path(run, name)
+        part = path.with_name(f".{path.name}.part")  # a truncated image would break the GIF
         to_pil(sheet).save(part, "PNG")
         part.replace(path)
-        run.tracker.image(f"images/{name}", sheet, state.images_seen)
+        run.tracker.image(f"images/{name}", sheet, run.state.images_seen)
 
 
-def finish(run: Run, *, done: bool) -> None:
-    """Writes the GIF of one noise batch learning, and the HParams tab."""
-    assert run.tracker
-    frames = sorted(run.samples.glob("ema_*.png"))
-    keep = range(0, len(frames), -(-len(frames) // _MAX_GIF_FRAMES))
-    pictures = [_open(frames[i]) for i in keep] + [_open(frames[-1])]
-    save_gif(pictures, run.samples / "learning.gif", frame_ms=150, last_ms=2000)
+def is_shown(run: Run) -> bool:
+    """Tells whether the grids of the present step exist."""
+    return _grid_path(run, "ema").exists()
+
+
+def finish(run: Run, ending: Ending) -> None:
+    """Writes learning.gif, the HParams tab and the last line."""
+    steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
+    paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
+    frames = [_open(path) for path in [*paths, _grid_path(run, "ema", steps[-1])]]
+    save_gif(frames, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
     settings = {
         f"{section}.{key}": value
         for section, values in identity(run.cfg).items()
@@ -121,44 +109,15 @@ def finish(run: Run, *, done: bool) -> None:
     shown = ("loss/d", "loss/g", "d/real", "d/fake")
     final = {f"final/{t}": v for t, v in run.latest.items() if t in shown or "metric/" in t}
     run.tracker.hyperparameters(settings, final, run.state.images_seen)
+    what = {Ending.DONE: "done", Ending.TIME_UP: "train.max_minutes are over"}
     run.tracker.say(
-        f"{'done' if done else 'stopping'}: step {run.state.step:,}, "
-        f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.samples}"
+        f"{what.get(ending, 'stopped')}: step {run.state.step:,}, "
+        f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.sample_dir}"
     )
 
 
-def _show_start(run: Run, tracker: Tracker) -> None:
-    real = grid(_some_real(run))
-    to_pil(real).save(run.samples / "real.png")
-    tracker.image("images/real", real, 0)
-    for name in ("config.yaml", "meta.json"):
-        tracker.text(name, (run.run_dir / name).read_text())
-    z, labels = run.latents(_NUM_SHOWN)
-    tracker.graph(_GeneratorToDiscriminator(run, None if labels is None else labels[:2]), z[:2])
-
-
-def _fixed_samples(run: Run, generator: nn.Module) -> np.ndarray:
-    return generate(generator, *run.latents(_NUM_SHOWN), run.state.precision)
-
-
-def _some_real(run: Run) -> np.ndarray:
-    num = min(_NUM_SHOWN, len(run.packed))
-    picks = rng(run.cfg.train.seed, 0, "real").choice(len(run.packed), num, replace=False)
-    return run.packed.images[picks]
-
-
-class _GeneratorToDiscriminator(nn.Module):
-    """Fresh copies of G and D as one module on the CPU, for TensorBoard's graph."""
-
-    def __init__(self, run: Run, labels: Tensor | None) -> None:
-        super().__init__()
-        cpu, plain = torch.device("cpu"), HardwareConfig(precision="fp32", compile="off")
-        fresh = make_state(run.cfg, len(run.packed.classes), cpu, choose_precision(plain, cpu))
-        self.generator, self.discriminator = fresh.g.eval(), fresh.d.eval()
-        self.labels = labels
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.discriminator(self.generator(z, self.labels), self.labels).logits
+def _grid_path(run: Run, name: str, step: int | None = None) -> Path:
+    return run.sample_dir / f"{name}_{run.state.step if step is None else step:08}.png"
 
 
 def _open(path: Path) -> Image.Image:
@@ -171,7 +130,7 @@ def _memory_mib(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status")
     text = status.read_text() if status.exists() else ""
-    if "VmHWM:" in text:  # on Linux ru_maxrss would begin with that of the process that started us
+    if "VmHWM:" in text:  # on Linux ru_maxrss starts at the peak of the parent process
         return int(text.split("VmHWM:")[1].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,8 +1,9 @@
-"""Owns a run's folder: its number, its lock, and the files that say what the run is."""
+"""The directory of a run: its number, its lock, and the files that describe the run."""
 
 import json
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
@@ -25,21 +26,23 @@ _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "tensorboard", "pydantic
 def next_run_dir(parent: Path, name: str) -> Path:
     """Makes and returns parent/00000-name, with the first free number."""
     parent.mkdir(parents=True, exist_ok=True)
-    taken = [int(path.name[:5]) for path in parent.iterdir() if path.name[:5].isdigit()]
+    numbers = (re.match(r"\d+(?=-)", path.name) for path in parent.iterdir())
+    number = max((int(found[0]) for found in numbers if found), default=-1)
     while True:
-        run_dir = parent / f"{max(taken, default=-1) + 1:05}-{name}"
+        number += 1
         try:
+            run_dir = parent / f"{number:05}-{name}"
             run_dir.mkdir()
             return run_dir
-        except FileExistsError:  # another run was quicker
-            taken.append(int(run_dir.name[:5]))
+        except FileExistsError:  # another run was faster
+            continue
 
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
-    """Keeps every other process out of a run directory.
+    """Holds the lock of a run directory.
 
-    Raises ValueError with the other's process id, host and start.
+    Raises ValueError with the process id, host and start of the process that has it.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     holder = run_dir / ".lock.json"
@@ -48,7 +51,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         who = holder.read_text() if holder.exists() else "another process"
-        raise ValueError(f"{run_dir} is in use by {who}; wait for it, or stop it") from None
+        raise ValueError(f"{run_dir} is in use by {who}; wait for it or stop it") from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {started}")
@@ -59,9 +62,9 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 
 def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
-    """Writes config.yaml (resolved) and meta.json (command, versions, commit, `facts`)."""
+    """Writes config.yaml (resolved) and appends this call to the list `calls` of meta.json."""
     (run_dir / "config.yaml").write_text(describe(cfg))
-    meta = {
+    call = {
         "command": shlex.join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": socket.gethostname(),
@@ -70,7 +73,19 @@ def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
         "versions": {name: _version(name) for name in _PACKAGES},
         **facts,
     }
-    (run_dir / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+    meta = run_dir / "meta.json"
+    text = json.dumps({"calls": [*_earlier_calls(meta), call]}, indent=2) + "\n"
+    part = meta.with_name(".meta.json.part")
+    part.write_text(text)
+    part.replace(meta)
+
+
+def _earlier_calls(meta: Path) -> list[Any]:
+    try:
+        calls = json.loads(meta.read_text())["calls"]
+    except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, or from before the list
+        return []
+    return calls if isinstance(calls, list) else []
 
 
 def _version(package: str) -> str | None:
@@ -81,7 +96,7 @@ def _version(package: str) -> str | None:
 
 
 def source_commit() -> str | None:
-    """Returns the commit of this source, with + when files of the package differ from it."""
+    """Returns the commit of this source, with + if files of the package differ from it."""
     here = Path(__file__).resolve().parents[1]
 
     def git(*words: str) -> str | None:
@@ -95,5 +110,5 @@ def source_commit() -> str | None:
 
     commit = git("rev-parse", "HEAD")
     if not commit or git("ls-files", "--error-unmatch", __file__) is None:
-        return None  # installed elsewhere: the repository around it is not ours
+        return None  # installed: the repository around it is another project's
     return commit + ("+" if git("status", "--porcelain", "--untracked-files=no", ".") else "")

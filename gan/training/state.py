@@ -1,4 +1,4 @@
-"""Owns all that a run computes with: networks, average, optimizers, counts; and its file form."""
+"""The state of a run between two steps, and its conversion to and from a checkpoint."""
 
 import copy
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from gan.checkpoint import FORMAT, BadCheckpoint, check_weights
+from gan.checkpoint import BadCheckpoint, Checkpoint, check_weights
 from gan.config.reader import identity
 from gan.config.settings import Config
 from gan.latents import draw_labels, draw_latents
@@ -19,16 +19,16 @@ from gan.machine.replay import Replay
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 
-_NORM_BATCHES, _NORM_BATCH = 16, 64  # images that statistics are estimated from
+_NORM_BATCHES, _NORM_BATCH = 16, 64  # the images that BatchNorm statistics are estimated from
 
 
 @dataclass
 class TrainState:
-    """A run between two steps."""
+    """Networks, average of G, optimizers and counts."""
 
     g: Generator
     d: Discriminator
-    g_ema: Generator  # its average, in eval mode
+    g_ema: Generator  # in eval mode
     g_optim: torch.optim.Adam
     d_optim: torch.optim.Adam
     device: torch.device
@@ -36,6 +36,7 @@ class TrainState:
     ranks: Ranks = field(default_factory=Ranks)
     step: int = 0
     images_seen: int = 0
+    is_settled: bool = False  # whether g_ema has BatchNorm statistics of its own
     replay: Replay | None = None  # of steps on a GPU
 
 
@@ -46,7 +47,7 @@ def make_state(
     precision: Precision,
     ranks: Ranks | None = None,
 ) -> TrainState:
-    """Builds a run at step 0; its weights depend on train.seed alone."""
+    """Builds the state at step 0; its weights depend on train.seed alone."""
     ranks = ranks or Ranks()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.train.seed)
@@ -54,7 +55,7 @@ def make_state(
         d = Discriminator(cfg.model, cfg.data.image_shape, num_classes)
     for network in (g, d):
         network.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
-    state = TrainState(
+    return TrainState(
         g=g,
         d=d,
         g_ema=copy.deepcopy(g).eval().requires_grad_(False),
@@ -63,25 +64,24 @@ def make_state(
         device=device,
         precision=precision,
         ranks=ranks,
-        # gradients averaged over ranks were not tried in a graph
+        # averaging gradients over ranks has not been tried inside a graph
         replay=Replay() if device.type == "cuda" and ranks.world_size == 1 else None,
     )
-    if precision.compiled:
-        g.compile()
-        if cfg.train.penalty == "none":  # a penalty needs a second backward, which compiling lacks
-            d.compile()
-    return state
 
 
 def settle(state: TrainState, cfg: Config) -> None:
-    """Gives the average of G, before it is shown, judged or saved, BatchNorm statistics of its own.
+    """Gives the average of G BatchNorm statistics of its own, once per step.
 
-    Until then it carries G's, whose weights are others; estimated from fixed latents, the new ones
-    are a function of the average alone. The next step's are G's again.
+    Until then it has G's, which belong to other weights. The new ones are estimated from fixed
+    latents, so they are a function of the average alone. Whoever shows, evaluates or saves the
+    average calls this first.
     """
-    if cfg.train.ema_halflife_images:  # else the average is G itself
+    if state.is_settled:
+        return
+    if cfg.train.ema_halflife_images:  # without it the average is G itself
         with autocast(state.precision, state.device):
             update_bn(_norm_batches(state, cfg), _OneInput(state.g_ema))
+    state.is_settled = True
 
 
 def _norm_batches(state: TrainState, cfg: Config) -> Iterator[dict[str, Any]]:
@@ -98,38 +98,42 @@ def _norm_batches(state: TrainState, cfg: Config) -> Iterator[dict[str, Any]]:
 
 
 class _OneInput(nn.Module):
-    """A generator whose inputs come as one, the way update_bn hands them over."""
+    """A generator that takes its inputs as one dict, which is what update_bn passes."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
-        self.training = generator.training  # the mode that update_bn puts back
+        self.training = generator.training  # the mode that update_bn restores
 
     def forward(self, inputs: dict[str, Any]) -> Tensor:
         return self.generator(**inputs)
 
 
-def to_payload(state: TrainState, cfg: Config, classes: tuple[str, ...], data: str) -> dict:
-    """Returns what a checkpoint holds: a function of the config's identity, the step and the
-    machine's arithmetic, not of the clock."""
-    return {
-        "format": FORMAT,
-        "config": identity(cfg),
-        "classes": list(classes),
-        "data": data,
-        "step": state.step,
-        "images_seen": state.images_seen,
-        "environment": environment(state),
-        "g": state.g.state_dict(),
-        "d": state.d.state_dict(),
-        "g_ema": state.g_ema.state_dict(),
-        "g_optim": state.g_optim.state_dict(),
-        "d_optim": state.d_optim.state_dict(),
-    }
+def to_checkpoint(
+    state: TrainState, cfg: Config, classes: tuple[str, ...], data: str
+) -> Checkpoint:
+    """Returns the state as a checkpoint; `data` is the checksum of the packed images.
+
+    It is a function of the identifying settings, the step and the environment, not of the clock.
+    """
+    settle(state, cfg)
+    return Checkpoint(
+        config=identity(cfg),
+        classes=list(classes),
+        data=data,
+        step=state.step,
+        images_seen=state.images_seen,
+        environment=environment(state),
+        g=state.g.state_dict(),
+        d=state.d.state_dict(),
+        g_ema=state.g_ema.state_dict(),
+        g_optim=state.g_optim.state_dict(),
+        d_optim=state.d_optim.state_dict(),
+    )
 
 
 def environment(state: TrainState) -> dict[str, Any]:
-    """Returns what decides the last bits of a run besides its config."""
+    """Returns what decides the bits of a run besides its config."""
     return {
         "torch": str(torch.__version__),
         "device": state.device.type,
@@ -138,52 +142,54 @@ def environment(state: TrainState) -> dict[str, Any]:
     }
 
 
-def restore(state: TrainState, payload: dict[str, Any]) -> None:
-    """Puts a checkpoint's values into a state; ValueError names what does not match."""
-    load_networks(state, payload)
+def restore(state: TrainState, checkpoint: Checkpoint) -> None:
+    """Loads a checkpoint into a state. Raises BadCheckpoint, saying what does not match."""
+    load_networks(state, checkpoint)
     for name in ("g_optim", "d_optim"):
-        _load_moments(getattr(state, name), payload[name], name)
-        if payload["step"] and not _is_complete(getattr(state, name)):
+        optim = getattr(state, name)
+        _load_moments(optim, getattr(checkpoint, name), name)
+        if checkpoint.step and not _has_all_moments(optim):
             raise BadCheckpoint(f"{name}: moments of Adam are missing")
-    state.step = payload["step"]
-    state.images_seen = payload["images_seen"]
+    state.step = checkpoint.step
+    state.images_seen = checkpoint.images_seen
+    state.is_settled = True  # as all saved averages are
 
 
-def load_networks(state: TrainState, payload: dict[str, Any]) -> None:
-    """Takes a checkpoint's networks alone; BadCheckpoint names what does not match."""
-    for name, module in networks(state).items():
-        check_weights(module, payload[name], name)
-        module.load_state_dict(payload[name])
+def load_networks(state: TrainState, checkpoint: Checkpoint) -> None:
+    """Loads the networks alone. Raises BadCheckpoint, saying what does not match."""
+    for name, module in _networks(state).items():
+        weights = getattr(checkpoint, name)
+        check_weights(module, weights, name)
+        module.load_state_dict(weights)
 
 
-def networks(state: TrainState) -> dict[str, nn.Module]:
-    """Returns the bare networks by their names in a checkpoint."""
+def _networks(state: TrainState) -> dict[str, nn.Module]:
     return {"g": state.g, "d": state.d, "g_ema": state.g_ema}
 
 
 def _load_moments(optim: torch.optim.Optimizer, saved: Any, name: str) -> None:
     try:
-        # the rates and the ways to compute them are this run's and this machine's
+        # learning rates and the kind of update are this run's and this machine's
         groups = optim.state_dict()["param_groups"]
         optim.load_state_dict({"state": saved["state"], "param_groups": groups})
         for parameter, moments in optim.state.items():
             for key, tensor in moments.items():
                 if key != "step":
-                    # the fused update walks weights and moments in one memory order
+                    # the fused update needs weights and moments in one memory layout
                     moments[key] = torch.empty_like(parameter).copy_(tensor)
-    except Exception as error:  # foreign values lead torch to many kinds
+    except Exception as error:  # torch raises many kinds on foreign values
         raise BadCheckpoint(f"{name}: does not belong to these networks ({error})") from None
 
 
-def _is_complete(optim: torch.optim.Optimizer) -> bool:
+def _has_all_moments(optim: torch.optim.Optimizer) -> bool:
     keys = {"step", "exp_avg", "exp_avg_sq"}
     parameters = [p for group in optim.param_groups for p in group["params"]]
     return all(set(optim.state.get(p, {})) == keys for p in parameters)
 
 
 def all_finite(state: TrainState) -> bool:
-    """Tells whether every weight, buffer and moment is a finite number."""
-    tensors = [t for module in networks(state).values() for t in module.state_dict().values()]
+    """Tells whether every weight, buffer and moment is finite."""
+    tensors = [t for module in _networks(state).values() for t in module.state_dict().values()]
     for optim in (state.g_optim, state.d_optim):
         tensors += [t for moments in optim.state.values() for t in moments.values()]
     floats = [t for t in tensors if t.is_floating_point()]
@@ -195,5 +201,5 @@ def _adam(module: nn.Module, learning_rate: float, cfg: Config) -> torch.optim.A
     device = next(module.parameters()).device
     if device.type != "cuda":
         return torch.optim.Adam(module.parameters(), learning_rate, betas, fused=True)
-    rate = torch.tensor(learning_rate, device=device)  # a recorded step reads it where it lies
+    rate = torch.tensor(learning_rate, device=device)  # a recorded step reads it from this memory
     return torch.optim.Adam(module.parameters(), rate, betas, fused=True, capturable=True)
