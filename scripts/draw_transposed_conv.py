@@ -43,7 +43,7 @@ def animate(path: Path, *, kernel: int, stride: int, padding: int, size: int) ->
     """
     x = torch.arange(float(size**2)).view(size, size)
     taps = torch.arange(float(kernel**2)).view(kernel, kernel)
-    conv_transpose2d(x, taps, stride=stride, padding=padding)  # raises ValueError
+    conv_transpose2d(x, taps, stride=stride, padding=padding)  # checks the padding
     full = len(conv_transpose2d(x, taps, stride=stride))
     if full > LARGEST_OUTPUT:
         raise ValueError(f"output must be at most {LARGEST_OUTPUT} wide before padding; got {full}")

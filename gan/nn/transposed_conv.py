@@ -1,7 +1,7 @@
-"""Transposed convolution computed by its definition, its output size, and a layer that uses it.
+"""Transposed convolution by definition, its output size, and a layer that uses it.
 
-Each input element times the whole kernel is a copy of the kernel; the output is the sum of all
-copies, each at its own place. PyTorch's function computes the same, faster.
+Each input element multiplies the whole kernel, which gives a scaled copy of the kernel. The output
+is the sum of all copies, each at its own position. PyTorch's function computes the same, faster.
 
 Shapes: N batch, C channels in, F channels out, G groups, H x W input, K x L kernel, H' x W' output.
 """
@@ -93,7 +93,7 @@ class TransposedConv2d(nn.ConvTranspose2d):
 def _multiply(x: Tensor, weight: Tensor, groups: int) -> Tensor:
     """Multiplies every element of (N, C, H, W) by every kernel of its channel.
 
-    Sums over the input channels of a group at once: their products land in the same place.
+    Also sums over the input channels of a group: their products belong to the same output element.
     """
     x = x.unflatten(1, (groups, -1))  # (N, G, C/G, H, W)
     weight = weight.unflatten(0, (groups, -1))  # (G, C/G, F/G, K, L)
