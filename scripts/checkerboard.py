@@ -1,7 +1,7 @@
-"""Measures the checkerboard: the same short training with four ways to double the size.
+"""Measures checkerboard artifacts in one short training with each of four upsampling layers.
 
-Writes docs/checkerboard.md and docs/figures/checkerboard.png. Runs live under runs/checkerboard/;
-one that is there already is used, not trained again.
+Writes docs/checkerboard.md and docs/figures/checkerboard.png. Runs are kept in runs/checkerboard/;
+a finished run is reused, not trained again.
 """
 
 import json
@@ -31,7 +31,7 @@ from gan.training.run_dir import source_commit
 from gan.training.state import make_state
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # after the choice of backend
+from matplotlib import pyplot as plt  # after the backend is chosen
 
 VARIANTS = {
     "transposed, k4": ["model.upsample=transposed"],
@@ -45,7 +45,7 @@ NUM = 5000
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one variant."""
+    """The measurements of one variant."""
 
     name: str
     energy_start: float
@@ -57,10 +57,10 @@ class Row:
 
 
 def stride_energy(images: Tensor) -> tuple[float, np.ndarray]:
-    """Returns the share of the spectrum's energy, without the mean, at the stride's frequency.
+    """Returns the energy at the stride of images (N, C, H, W), and their mean spectrum (H, W).
 
-    A pattern that repeats every second pixel lies in the row and the column of highest frequency
-    of the spectrum. Images (N, C, H, W); also returns the mean spectrum (H, W).
+    That energy is the share of the spectrum, without the mean, in the row and the column of the
+    highest frequency. A pattern that repeats every second pixel has all its energy there.
     """
     centred = images.double() - images.double().mean((2, 3), keepdim=True)
     power = torch.fft.fft2(centred).abs().square().mean((0, 1))
@@ -71,7 +71,7 @@ def stride_energy(images: Tensor) -> tuple[float, np.ndarray]:
 
 
 def start_energy(cfg: Config, num_classes: int) -> float:
-    """Returns the energy of an untrained generator's images, with the batch's own statistics."""
+    """Returns the energy at the stride for an untrained generator, BatchNorm in training mode."""
     state = make_state(cfg, num_classes, CPU, choose_precision(cfg.hardware, CPU))
     z = draw_latents(256, cfg.model.z_dim, cfg.model.z_dist, seed=cfg.train.seed)
     labels = draw_labels(256, state.g.num_classes, seed=cfg.train.seed)
@@ -80,13 +80,13 @@ def start_energy(cfg: Config, num_classes: int) -> float:
 
 
 def speed(run_dir: Path) -> float:
-    """Returns the median images/s over a run's log."""
+    """Returns the median images/s in a run's log."""
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return statistics.median(row["throughput/images_per_s"] for row in rows)
 
 
 def measure(name: str, cfg: Config, run_dir: Path, packed: PackedImages) -> Row:
-    """Trains one variant, if that was not done, and measures it."""
+    """Trains one variant, unless its run is finished, and measures it."""
     train(cfg, run_dir, "cpu")
     trained = load_trained(run_dir, CPU)
     images = trained.images(trained.latents(NUM, seed=1), trained.labels(NUM, seed=1))
@@ -105,7 +105,7 @@ def measure(name: str, cfg: Config, run_dir: Path, packed: PackedImages) -> Row:
 
 
 def draw(rows: list[Row], real: tuple[float, np.ndarray], packed: PackedImages, path: Path) -> None:
-    """Draws each variant's spectrum above six of its images, real ones last."""
+    """Draws the spectrum and six images of each variant, and of the real images last."""
     figure, axes = plt.subplots(2, len(rows) + 1, figsize=(3 * (len(rows) + 1), 5.4))
     columns = [(row.name, row.energy_end, row.spectrum, row.samples) for row in rows]
     columns.append(("real images", *real, packed.images[:6]))
@@ -139,25 +139,27 @@ def page(rows: list[Row], real: float, cfg: Config, command: str) -> str:
     commit = (source_commit() or "unknown")[:7]
     return f"""# The checkerboard, measured
 
-Does the way to double the size leave its mark on images? The same training, {cfg.train.num_steps:,}
-steps of {cfg.train.batch_size} images of {cfg.data.source}, seed {cfg.train.seed}, with four ways.
-Made by `{command}` on {time.strftime("%Y-%m-%d")}, on a CPU with
-{torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit}.
+Does the layer that doubles the size leave a pattern in the images? Four such layers are compared in
+the same training: {cfg.train.num_steps:,} steps of {cfg.train.batch_size} images of
+{cfg.data.source}, seed {cfg.train.seed}. Measured with `{command}`
+on {time.strftime("%Y-%m-%d")}, on a CPU with {torch.get_num_threads()} threads,
+torch {torch.__version__}, commit {commit}.
 
 {head}|---|---|---|---|---|
 {chr(10).join(lines)}
 
 ![Spectra and samples of the four variants and of real images](figures/checkerboard.png)
 
-*Energy at the stride*: the share of the spectrum's energy, without the mean, in the row and the
-column of highest frequency, where a pattern that repeats every second pixel lies. Untrained: 256
-images of fresh weights with the batch's own statistics. Trained: {NUM:,} images of the averaged
-generator, as 8-bit pixels. *Distance*: Fréchet distance to {NUM:,} real images in the features of
-this project's {cfg.data.source} network (`gan/metrics`); it is not an FID. One seed: how
-much another seed would change was not measured.
+*Energy at the stride* is the share of the spectrum's energy, without the mean, in the row and the
+column of the highest frequency. A pattern that repeats every second pixel has its energy there.
+*Untrained* is measured on 256 images of a newly initialised generator, with BatchNorm in training
+mode; *trained* on {NUM:,} images of the averaged generator, as 8-bit pixels. *Distance* is the
+Fréchet distance to {NUM:,} real images in the features of this project's {cfg.data.source} network
+(`gan/metrics`); it is not an FID. Each layer was trained with one seed only, so the variation
+between seeds is not known.
 
-Why a pattern can be there at all, and why resize and ICNR start without it:
-[the lesson](transposed_convolution.md).
+[The lesson](transposed_convolution.md) explains where the pattern comes from, and why resizing and
+ICNR start without it.
 """
 
 
@@ -167,9 +169,9 @@ Why a pattern can be there at all, and why resize and ICNR start without it:
 @click.option("--docs", default="docs", show_default=True, type=click.Path(path_type=Path))
 @click.option("--runs", default="runs/checkerboard", show_default=True,
               type=click.Path(path_type=Path))  # fmt: skip
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As in gan train.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="See gan train.")
 def main(config: str, num_steps: int, docs: Path, runs: Path, overrides: tuple[str, ...]) -> None:
-    """Trains four generators, measures their checkerboard, writes a table and a figure."""
+    """Trains four generators, measures their checkerboard, and writes a table and a figure."""
     rows = []
     for name, changes in VARIANTS.items():
         cfg = load_config(config, [f"train.num_steps={num_steps}", *overrides, *changes])

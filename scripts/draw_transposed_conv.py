@@ -1,9 +1,9 @@
-"""Redraws the lesson's figures, or an animation of a kernel's copies for given settings.
+"""Redraws the lesson's figures, or draws an animation for other settings.
 
     python scripts/draw_transposed_conv.py
     python scripts/draw_transposed_conv.py --kernel 4 --stride 2 --padding 1 --input 3 --out my.gif
 
-The first also redraws the lesson's own animation; the second writes nothing but its GIF.
+The first command redraws all figures of the lesson; the second writes only my.gif.
 """
 
 import io
@@ -37,16 +37,16 @@ LARGEST_OUTPUT = 24
 
 
 def animate(path: Path, *, kernel: int, stride: int, padding: int, size: int) -> None:
-    """Writes a GIF in which one input element after another adds its copy of the kernel.
+    """Writes a GIF in which the input elements add their copies of the kernel one by one.
 
-    Raises ValueError if padding leaves nothing, or if the output is too large to read.
+    Raises ValueError if padding removes the whole output, or if the output is too large to read.
     """
     x = torch.arange(float(size**2)).view(size, size)
     taps = torch.arange(float(kernel**2)).view(kernel, kernel)
-    conv_transpose2d(x, taps, stride=stride, padding=padding)  # refuses what cannot be drawn
+    conv_transpose2d(x, taps, stride=stride, padding=padding)  # checks the padding
     full = len(conv_transpose2d(x, taps, stride=stride))
     if full > LARGEST_OUTPUT:
-        raise ValueError(f"output must be at most {LARGEST_OUTPUT} before padding; got {full}")
+        raise ValueError(f"output must be at most {LARGEST_OUTPUT} wide before padding; got {full}")
     frames = [
         draw_frame(x, taps, added, stride=stride, padding=padding) for added in range(size**2 + 1)
     ]
@@ -54,9 +54,9 @@ def animate(path: Path, *, kernel: int, stride: int, padding: int, size: int) ->
 
 
 def draw_frame(x: Tensor, taps: Tensor, added: int, *, stride: int, padding: int) -> Image.Image:
-    """Returns the picture in which the element `added` of x (H, W) joins those before it.
+    """Returns the frame in which element number `added` of x (H, W) adds its copy.
 
-    After the last element comes the finished output.
+    If `added` is the number of elements, returns the last frame: the finished output.
     """
     done = torch.arange(x.numel()).view_as(x) <= added
     out = conv_transpose2d(x * done, taps, stride=stride)
@@ -85,7 +85,7 @@ def draw_frame(x: Tensor, taps: Tensor, added: int, *, stride: int, padding: int
 
 
 def to_picture(page: plt.Figure) -> Image.Image:
-    """Renders a page as a picture of few colours, as a GIF holds."""
+    """Renders a page as an image of 64 colours, for a GIF."""
     buffer = io.BytesIO()
     page.savefig(buffer, dpi=DOTS_PER_INCH, facecolor="white")
     plt.close(page)
@@ -97,12 +97,12 @@ def to_picture(page: plt.Figure) -> Image.Image:
 @click.option("--stride", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--padding", default=1, show_default=True, type=click.IntRange(0))
 @click.option("--input", "size", default=3, show_default=True, type=click.IntRange(1))
-@click.option("--out", type=click.Path(path_type=Path), help="The GIF, and nothing else.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write only this GIF.")
 @click.option("--figures-dir", default=FIGURES, type=click.Path(path_type=Path))
 def main(
     kernel: int, stride: int, padding: int, size: int, out: Path | None, figures_dir: Path
 ) -> None:
-    """Redraws every figure of the lesson, or with --out an animation of the given settings."""
+    """Redraws every figure of the lesson, or with --out one animation with the given settings."""
     drawings = {} if out else OPERATION_FIGURES | GENERATOR_FIGURES
     figures_dir.mkdir(parents=True, exist_ok=True)
     for name, draw in drawings.items():

@@ -1,4 +1,4 @@
-"""Draws grids of numbers on a page measured in cells; the lesson's figures are made of these."""
+"""Drawing functions for the lesson's figures: grids of numbers on a page measured in cells."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-# Okabe and Ito's palette, which the colour-blind can tell apart too
+# Okabe and Ito's palette, chosen for colour-blind readers
 BLUE, ORANGE, GREEN, RED, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#222222"
 COPIES = (BLUE, ORANGE, GREEN, RED)
 PALE = {BLUE: "#CCE3F0", ORANGE: "#FAECCC", GREEN: "#CCECE3", RED: "#F7DFCC"}
@@ -40,7 +40,7 @@ def draw_grid(
     title: str = "",
     size: float = 12,
 ) -> None:
-    """Draws (H, W) numbers as cells, NaN as an empty one; hatches what `kept` (H, W) excludes."""
+    """Draws (H, W) numbers as cells, NaN as an empty cell; hatches cells outside `kept` (H, W)."""
     for i, row in enumerate(values.tolist()):
         for j, value in enumerate(row):
             out = kept is not None and not kept[i, j]
@@ -66,7 +66,7 @@ def draw_grid(
 def outline(
     ax: Axes, left: float, top: float, rows: int, columns: int, *, color: str, inset: float = 0.0
 ) -> None:
-    """Draws a frame around rows x columns cells; `inset` keeps overlapping frames apart."""
+    """Draws a frame around rows x columns cells; `inset` shrinks it so that none hides another."""
     ax.add_patch(
         Rectangle(
             (left + inset, top + inset),
@@ -81,7 +81,7 @@ def outline(
 
 
 def write(ax: Axes, x: float, y: float, text: str, *, size: float = 11, ha: str = "center") -> None:
-    """Writes text around (x, y) in cells; lines side by side at one y share a baseline."""
+    """Writes text at (x, y) in cells; single lines at the same y share a baseline."""
     va = "center" if "\n" in text else "center_baseline"
     ax.text(x, y, text, ha=ha, va=va, size=size, color=INK, linespacing=1.35)
 
@@ -101,7 +101,7 @@ def show_image(
 
 
 def save_page(figure: Figure, path: Path) -> None:
-    """Writes a PNG whose bytes depend on the picture alone."""
-    # matplotlib would write its own version into the file
+    """Writes a PNG whose bytes depend on the picture only."""
+    # by default matplotlib writes its version into the file
     figure.savefig(path, dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""The lesson's figures of what the operation does to images, computed by the project."""
+"""The lesson's figures of what transposed convolutions do to images."""
 
 from pathlib import Path
 
@@ -20,14 +20,14 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional
 
-from gan.nn.transposed_conv import conv_transpose2d, overlap_counts
+from gan.nn.transposed_conv import conv_transpose2d
 
 # (channels out, kernel, stride, padding) of the 64-pixel generator, from (N, 100, 1, 1)
 GENERATOR = ((512, 4, 1, 0), (256, 4, 2, 1), (128, 4, 2, 1), (64, 4, 2, 1), (3, 4, 2, 1))
 
 
 def draw_not_inverse(path: Path) -> None:
-    """Draws a ring, its convolution, and what the transposed convolution makes of that."""
+    """Draws a ring, its convolution, and the transposed convolution of that."""
     steps = torch.arange(32.0) - 15.5
     radius = (steps[:, None] ** 2 + steps[None] ** 2).sqrt()
     image = ((radius > 7) & (radius < 11)).float()
@@ -42,21 +42,21 @@ def draw_not_inverse(path: Path) -> None:
 
 
 def propagate(first: int, start: Tensor) -> Tensor:
-    """Returns (64, 64): a map (H, W) after the generator's layers from `first` on, all ones."""
+    """Returns the (64, 64) image of a map (H, W): the layers from `first` on, with weights of 1."""
     for _, kernel, stride, padding in GENERATOR[first:]:
         start = conv_transpose2d(start, torch.ones(kernel, kernel), stride=stride, padding=padding)
     return start
 
 
 def footprint(layer: int, size: int) -> Tensor:
-    """Returns (64, 64): which pixels the middle element of a layer's H = W = size input reaches."""
+    """Returns (64, 64) booleans: the pixels that the middle of a layer's input reaches."""
     start = torch.zeros(size, size)
     start[size // 2, size // 2] = 1
     return propagate(layer, start) > 0
 
 
 def sources(layer: int, size: int) -> int:
-    """Returns the side of the largest square of a layer's input that any one pixel depends on."""
+    """Returns the side of the largest square in a layer's input that one pixel depends on."""
     start = torch.zeros(size, size, requires_grad=True)
     middle_row = propagate(layer, start)[32]
     widths = [
@@ -67,7 +67,7 @@ def sources(layer: int, size: int) -> int:
 
 
 def draw_generator(path: Path) -> None:
-    """Draws the feature maps of the 64-pixel generator and what one element of each reaches."""
+    """Draws the feature maps of the 64-pixel generator and the pixels that one element reaches."""
     figure, ax = new_page(27.6, 15.6)
     channels = [100, *(layer[0] for layer in GENERATOR)]
     x = torch.zeros(1, 1)
@@ -95,7 +95,7 @@ def draw_square(ax: plt.Axes, x: float, y: float, side: float, colour: str) -> N
 
 
 def draw_reach(ax: plt.Axes, middle: float, reached: Tensor) -> None:
-    """Draws the 64 x 64 image with its reached pixels painted, and how many there are a side."""
+    """Draws the 64 x 64 image with the reached pixels coloured, and their number per side."""
     rows = reached.any(1).nonzero().flatten()
     cell = 3.2 / len(reached)
     left, top, count = middle - 1.6, 8.0, len(rows)
@@ -106,11 +106,17 @@ def draw_reach(ax: plt.Axes, middle: float, reached: Tensor) -> None:
     write(ax, middle, 11.9, f"{count} × {count}", size=12)
 
 
+def overlap_counts(size: int, kernel: int, stride: int) -> Tensor:
+    """Returns (H', W'): the number of products that are added to each output element."""
+    ones, taps = torch.ones(size, size), torch.ones(kernel, kernel)
+    return conv_transpose2d(ones, taps, stride=stride).int()
+
+
 def draw_overlap(path: Path) -> None:
-    """Draws how often each output element is written at stride 2 by kernels of 3 to 6."""
+    """Draws the overlap counts at stride 2 for kernels of 3 to 6."""
     figure, axes = plt.subplots(2, 2, figsize=(9.6, 10.2), layout="constrained")
     for ax, kernel in zip(axes.flat, (3, 4, 5, 6), strict=True):
-        counts = overlap_counts(kernel, 2, input_size=5)
+        counts = overlap_counts(5, kernel, 2)
         inside = counts[kernel - 1 : 1 - kernel, kernel - 1 : 1 - kernel]
         values = ", ".join(map(str, inside.unique().tolist()))
         title = f"kernel {kernel}, stride 2: away from the border {values}"
@@ -123,22 +129,22 @@ def draw_overlap(path: Path) -> None:
 
 
 def draw_checkerboard(path: Path) -> None:
-    """Draws the answer of six ways to double a constant image, with equal and random weights."""
+    """Draws a constant image doubled in six ways, with equal and with random weights."""
     figure, axes = plt.subplots(2, 6, figsize=(12.6, 5.2), layout="constrained")
     for column, (name, double) in enumerate(DOUBLINGS.items()):
         for row, kind in enumerate(("equal weights", "random weights")):
-            answer = double(kind == "random weights")[4:-4, 4:-4]
-            answer = answer / answer.square().mean().sqrt()
-            title = f"{name}\n" * (row == 0) + f"deviation {answer.std(correction=0):.2f}"
+            image = double(kind == "random weights")[4:-4, 4:-4]
+            image = image / image.square().mean().sqrt()
+            title = f"{name}\n" * (row == 0) + f"deviation {image.std(correction=0):.2f}"
             ax = axes[row, column]
-            show_image(ax, answer, title, low=-2, high=2)
+            show_image(ax, image, title, low=-2, high=2)
             if column == 0:
                 ax.set_ylabel(kind, size=11)
     save_page(figure, path)
 
 
 def weights(random: bool, *shape: int) -> Tensor:
-    """Returns ones, or the same standard normal numbers each time."""
+    """Returns ones, or standard normal numbers from a fixed seed."""
     if not random:
         return torch.ones(shape)
     return torch.randn(shape, generator=torch.Generator().manual_seed(6))
@@ -151,15 +157,15 @@ def transposed(kernel: int, random: bool) -> Tensor:
 
 
 def resized(random: bool) -> Tensor:
-    """Returns (H, W): a constant image of 16 channels enlarged, then convolved."""
+    """Returns (H, W): a constant image of 16 channels, enlarged and then convolved."""
     large = functional.interpolate(torch.ones(1, 16, 12, 12), scale_factor=2)
     return functional.conv2d(large, weights(random, 1, 16, 3, 3), padding=1)[0, 0]
 
 
 def shuffled(random: bool, *, icnr: bool) -> Tensor:
-    """Returns (H, W): a constant image convolved to four channels, then shuffled.
+    """Returns (H, W): a constant image of 16 channels, convolved to four and then pixel-shuffled.
 
-    ICNR starts the four kernels equal (Aitken et al., 2017).
+    ICNR initialises the four kernels with equal values (Aitken et al., 2017).
     """
     weight = weights(random, 4, 16, 3, 3)
     weight = weight[:1].expand(4, -1, -1, -1) if icnr else weight

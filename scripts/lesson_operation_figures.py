@@ -1,4 +1,4 @@
-"""The lesson's figures of the operation itself, every number computed by the project."""
+"""The lesson's figures of the operation itself; the library computes every number in them."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from lesson_drawing import (
     save_page,
     write,
 )
+from lesson_equal_computations import by_pixel_shuffle, convolution_matrix, insert_zeros
 from torch import Tensor
 
-from gan.nn.equal_computations import by_pixel_shuffle, convolution_matrix, insert_zeros
 from gan.nn.transposed_conv import conv_transpose2d
 
 X = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
@@ -28,7 +28,7 @@ OF_ELEMENT = [[PALE[COPIES[0]], PALE[COPIES[1]]], [PALE[COPIES[2]], PALE[COPIES[
 
 
 def copies(x: Tensor, kernel: Tensor, stride: int) -> list[tuple[Tensor, Tensor]]:
-    """Returns, for each element of x (H, W), its own output and where it writes, both (H', W')."""
+    """Returns for each element of x (H, W) its copy and the cells it covers, both (H', W')."""
     results = []
     for index in range(x.numel()):
         one = torch.zeros(x.numel()).index_fill(0, torch.tensor(index), 1).view_as(x)
@@ -68,7 +68,7 @@ def paint(mask: Tensor, colour: str) -> list[list[str]]:
 
 
 def draw_padding(path: Path) -> None:
-    """Draws what padding leaves of the 2x2 example's output."""
+    """Draws the part of the 2x2 example's output that padding keeps."""
     figure, ax = new_page(20, 6)
     full = conv_transpose2d(X, K)
     for index, padding in enumerate([(0, 0), (0, 1), (1, 1)]):
@@ -97,17 +97,22 @@ def draw_stride(path: Path) -> None:
             for i, j in (written & (counts == 1)).nonzero().tolist():
                 fills[i][j] = PALE[COPIES[index]]
             i, j = divmod(index, 2)
-            # frames that overlap would hide one another's lines
+            # overlapping frames would hide each other's lines
             inset = 0.04 * (index + 1) if stride == 1 else 0.04
             outline(ax, left + j * stride, 1.6 + i * stride, 2, 2, color=COPIES[index], inset=inset)
         draw_grid(ax, out, left, 1.6, fills=fills, title=f"stride = {stride}", size=13)
         left += side + 1.9
-    write(ax, 12.9, 7.6, "framed: what one input element writes; white: cells of several, or none")
+    write(
+        ax,
+        12.9,
+        7.6,
+        "frame: the copy of one input element; white: written by several elements or by none",
+    )
     save_page(figure, path)
 
 
 def draw_channels(path: Path) -> None:
-    """Draws two input channels, a kernel for each pair, and two output channels."""
+    """Draws two input channels, two output channels, and a kernel for each pair of them."""
     x = torch.stack([X, torch.eye(2)])
     weight = torch.stack([torch.stack([K, torch.ones(2, 2)]), torch.stack([torch.ones(2, 2), K])])
     out = conv_transpose2d(x, weight)
@@ -150,7 +155,7 @@ def draw_matrix(path: Path) -> None:
     links = (
         "a row of the left matrix: what one output pixel reads\n"
         "a column of the right matrix: where one input pixel writes\n"
-        "the links are the same; only their direction changes"
+        "the connections are the same, only their direction is reversed"
     )
     write(ax, 8.8, 14.4, links, size=12)
     draw_arrow(ax, (17.1, 4.6), (18.9, 4.6))
@@ -159,7 +164,7 @@ def draw_matrix(path: Path) -> None:
 
 
 def draw_zero_insertion(path: Path) -> None:
-    """Draws a 3x3 input spread for k4 s2 p1, with the flipped kernel's window over it."""
+    """Draws a 3x3 input with zeros inserted for k4 s2 p1, and the window of the rotated kernel."""
     x = torch.arange(1.0, 10).view(3, 3)
     frame = 4 - 1 - 1
     spread = torch.nn.functional.pad(insert_zeros(x[None, None], (2, 2)), [frame] * 4)[0, 0]
@@ -169,17 +174,24 @@ def draw_zero_insertion(path: Path) -> None:
     fills = [[PALE[BLUE] if v else FADED for v in row] for row in spread.tolist()]
     for i, j in insert_zeros(torch.ones(1, 1, 3, 3), (2, 2))[0, 0].eq(0).nonzero().tolist():
         fills[i + frame][j + frame] = "white"
-    draw_grid(ax, spread, 6.4, 1.2, fills=fills, title="zeros between, a frame of zeros around")
+    draw_grid(
+        ax,
+        spread,
+        6.4,
+        1.2,
+        fills=fills,
+        title="zeros between the elements, a frame of zeros around",
+    )
     outline(ax, 8.4, 3.2, 4, 4, color=ORANGE)
     kernel = torch.arange(16.0).view(4, 4)
-    draw_grid(ax, kernel.flip(0, 1), 17.4, 1.8, fills=PALE[ORANGE], title="kernel, turned by 180°")
+    draw_grid(ax, kernel.flip(0, 1), 17.4, 1.8, fills=PALE[ORANGE], title="kernel, rotated by 180°")
     write(ax, 19.4, 8.2, "an ordinary convolution,\nstride 1: the window reads\nevery 4 × 4 block")
     write(ax, 10.9, 10.8, "white: stride − 1 zeros;  grey: dilation · (kernel − 1) − padding zeros")
     save_page(figure, path)
 
 
 def draw_pixel_shuffle(path: Path) -> None:
-    """Draws how a 4x4 kernel falls into the four 3x3 kernels of its pixel shuffle."""
+    """Draws how a 4x4 kernel splits into the four 3x3 kernels of the pixel shuffle."""
     kernel = torch.arange(1.0, 17).view(4, 4)
     figure, ax = new_page(24.5, 10.6)
     owners = torch.zeros(16, dtype=torch.int64)
@@ -194,19 +206,18 @@ def draw_pixel_shuffle(path: Path) -> None:
     by_owner = [[PALE[COPIES[kind]] for kind in row] for row in owners.view(4, 4).tolist()]
     draw_grid(ax, kernel, 0.8, 3.6, fills=by_owner, title="kernel 4 × 4", size=13)
     draw_arrow(ax, (5.1, 5.6), (7.1, 5.6))
-    woven = torch.arange(4).view(2, 2).repeat(2, 2).tolist()
-    fills = [[PALE[COPIES[kind]] for kind in row] for row in woven]
+    interleaved = torch.arange(4).view(2, 2).repeat(2, 2).tolist()
+    fills = [[PALE[COPIES[kind]] for kind in row] for row in interleaved]
     draw_arrow(ax, (17.6, 5.6), (19.6, 5.6))
     draw_grid(ax, torch.full((4, 4), torch.nan), 19.9, 3.6, fills=fills, title="output")
-    write(ax, 21.9, 8.5, "pixel shuffle:\nthe four results,\nwoven together")
+    write(ax, 21.9, 8.5, "pixel shuffle:\nthe four results,\ninterleaved")
     save_page(figure, path)
 
 
 def kernel_of_kind(kernel: Tensor, kind: int) -> Tensor:
-    """Returns the 3x3 kernel that makes the output pixels of one kind, as `by_pixel_shuffle` does.
+    """Returns the 3x3 kernel with which `by_pixel_shuffle` computes the output pixels of one kind.
 
-    A pixel of that kind answers an input of a single one with one tap of its kernel; the one stands
-    in turn at the nine neighbours.
+    If the input is 1 at one of the nine neighbours and 0 elsewhere, such a pixel equals one tap.
     """
     row, column = divmod(kind, 2)
     taps = torch.zeros(3, 3)

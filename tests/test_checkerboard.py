@@ -1,4 +1,4 @@
-"""The measure of scripts/checkerboard.py, and its command on a tiny run."""
+"""The spectral measure of scripts/checkerboard.py, and its command on a tiny run."""
 
 import subprocess
 import sys
@@ -14,15 +14,15 @@ def test_a_pure_checkerboard_has_all_its_energy_at_the_stride() -> None:
         assert abs(stride_energy(pattern[None, None].float())[0] - 1) < 1e-12
 
 
-def test_slow_waves_have_none_and_noise_its_share() -> None:
+def test_low_frequencies_have_no_energy_at_the_stride_and_noise_has_its_share() -> None:
     wave = torch.sin(torch.arange(28) * 2 * torch.pi / 28).expand(1, 1, 28, 28)
     assert stride_energy(wave)[0] < 1e-12
     noise = torch.randn(500, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    # 55 of the 783 frequencies besides the mean
+    # 55 of the 783 frequencies other than the mean
     assert abs(stride_energy(noise)[0] - 55 / 783) < 2e-3
 
 
-def test_the_command_writes_table_and_figure(tmp_path: Path) -> None:
+def test_command_writes_table_and_figure(tmp_path: Path) -> None:
     command = [
         sys.executable, "scripts/checkerboard.py", "--config", "configs/quickstart.yaml",
         "--num-steps", "2", "--docs", tmp_path / "docs", "--runs", tmp_path / "runs",

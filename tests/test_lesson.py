@@ -1,12 +1,16 @@
-"""Every code block, figure and command of the lesson, in both editions."""
+"""The code blocks, figures and commands of the lesson, in both editions."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from draw_transposed_conv import main
+from lesson_generator_figures import overlap_counts
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -30,14 +34,35 @@ def figures(edition: str) -> list[str]:
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
-def test_every_block_runs_and_the_table_is_what_they_compute(edition: str) -> None:
-    namespace: dict = {}
+def test_blocks_can_be_pasted_into_the_python_prompt_and_compute_the_table(edition: str) -> None:
     sources = blocks(edition, "python")
     assert len(sources) >= 15
-    for number, source in enumerate(sources, start=1):
-        exec(compile(source, f"{edition}, block {number}", "exec"), namespace)
+    # the prompt, unlike a file, needs a blank line after an indented block
+    session = "\n".join([*sources, 'print("\\n".join(table))\n'])
+    done = subprocess.run(
+        [sys.executable, "-i", "-q"],
+        input=session,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "", "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=200,
+    )
+    assert "Error" not in done.stderr
+    printed = [line for line in done.stdout.splitlines() if line.startswith("| ")]
     rows = [line for line in read(edition).splitlines() if re.match(r"\| \d+ ×", line)]
-    assert rows == namespace["table"]
+    assert printed == rows
+
+
+@pytest.mark.parametrize(("kernel", "counts"), [(3, {1, 2, 4}), (4, {4}), (5, {4, 6, 9}), (6, {9})])
+def test_overlap_counts_of_the_figure_are_the_known_values(kernel: int, counts: set) -> None:
+    inside = overlap_counts(10, kernel, 2)[kernel:-kernel, kernel:-kernel]
+    assert set(inside.flatten().tolist()) == counts
+
+
+def test_overlap_counts_fall_towards_the_border() -> None:
+    row = [1, 1, 2, 1, 2, 1, 1]
+    assert overlap_counts(3, 3, 2).tolist() == [[i * j for j in row] for i in row]
 
 
 @pytest.mark.parametrize("language", ["python", "bash"])
@@ -55,7 +80,7 @@ def test_editions_have_the_same_sections_figures_and_sources() -> None:
 
 
 @pytest.mark.parametrize(("edition", "other"), [EDITIONS, EDITIONS[::-1]])
-def test_links_lead_somewhere_and_to_the_other_edition(edition: str, other: str) -> None:
+def test_links_exist_and_the_first_leads_to_the_other_edition(edition: str, other: str) -> None:
     links = re.findall(r"\]\(([^)]+)\)", read(edition))
     local = [link for link in links if not link.startswith("https://")]
     assert local[0] == other
@@ -63,17 +88,13 @@ def test_links_lead_somewhere_and_to_the_other_edition(edition: str, other: str)
     assert missing == []
 
 
-def test_script_redraws_exactly_the_figures_of_the_lesson(
-    tmp_path: Path,
-) -> None:
+def test_script_draws_every_figure_of_the_lesson_and_no_other(tmp_path: Path) -> None:
     draw(f"--figures-dir {tmp_path}")
     drawn = sorted(f"figures/{path.name}" for path in tmp_path.iterdir())
     assert drawn == sorted(figures(EDITIONS[0]))
 
 
-def test_command_of_the_lesson_draws_a_frame_for_each_input_element_and_a_last_one(
-    tmp_path: Path,
-) -> None:
+def test_animation_has_a_frame_for_each_input_element_and_a_last_one(tmp_path: Path) -> None:
     (command,) = blocks(EDITIONS[0], "bash")
     assert command.startswith(COMMAND)
     draw(command.removeprefix(COMMAND).replace("my.gif", str(tmp_path / "my.gif")))
@@ -81,9 +102,7 @@ def test_command_of_the_lesson_draws_a_frame_for_each_input_element_and_a_last_o
         assert animation.n_frames == 4 * 4 + 1
 
 
-def test_script_refuses_settings_that_leave_nothing_to_draw(
-    tmp_path: Path,
-) -> None:
+def test_script_rejects_padding_that_removes_the_whole_output(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="padding must be at most 2"):
         draw(f"--kernel 2 --padding 3 --out {tmp_path / 'none.gif'}")
 

@@ -1,4 +1,4 @@
-"""`conv_transpose2d` against PyTorch's, numbers written by hand, and the convolution."""
+"""`conv_transpose2d` compared to PyTorch's function, to hand-written numbers and to the adjoint."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ small = st.integers(1, 3)
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor | None, dict]:
-    """Draws (x, weight, bias, settings) that PyTorch accepts, every argument of them."""
+    """Draws (x, weight, bias, arguments) that PyTorch accepts, covering every argument."""
     groups, batch = draw(small), draw(small)
     size, kernel = draw(pairs(1, 5)), draw(pairs(1, 5))
     stride, dilation = draw(pairs(1, 4)), draw(pairs(1, 3))
@@ -65,14 +65,14 @@ def test_forward_and_gradients_equal_pytorch_in_float64(call: tuple) -> None:
 
 @sweep
 @given(calls())
-def test_it_is_the_adjoint_of_the_convolution_with_the_same_weight(call: tuple) -> None:
+def test_result_is_the_adjoint_of_the_convolution_with_the_same_weight(call: tuple) -> None:
     z, weight, _, arguments = call
     z = z[None] if z.ndim == 3 else z
     up = conv_transpose2d(z, weight, **arguments)
     x = torch.randn_like(up)
     del arguments["output_padding"]
     down = functional.conv2d(x, weight, **arguments)
-    # where output_padding reaches a whole stride, the convolution has windows that z has not
+    # an output_padding of a whole stride or more adds windows that have no element in z
     down = down[:, :, : z.shape[2], : z.shape[3]]
     torch.testing.assert_close((down * z).sum(), (x * up).sum(), atol=1e-11, rtol=0)
 
@@ -118,7 +118,7 @@ EYE = torch.eye(2, dtype=torch.int64)
         ({"bias": torch.tensor([10])}, [[10, 10, 11], [10, 14, 16], [14, 22, 19]]),
     ],
 )
-def test_one_channel_gives_the_numbers_written_by_hand(arguments: dict, expected: list) -> None:
+def test_one_channel_gives_the_hand_written_numbers(arguments: dict, expected: list) -> None:
     assert conv_transpose2d(X, X, **arguments).tolist() == expected
 
 
@@ -127,7 +127,7 @@ def test_output_padding_without_padding_adds_zeros_at_the_far_ends() -> None:
     assert conv_transpose2d(X, X, stride=2, output_padding=1).tolist() == expected
 
 
-def test_two_channels_give_the_numbers_written_by_hand() -> None:
+def test_two_channels_give_the_hand_written_numbers() -> None:
     x = torch.stack([X, EYE])
     weight = torch.stack([torch.stack([X, ONES]), torch.stack([ONES, X])])
     assert conv_transpose2d(x, weight).tolist() == [
@@ -136,7 +136,7 @@ def test_two_channels_give_the_numbers_written_by_hand() -> None:
     ]
 
 
-def test_groups_keep_channels_apart() -> None:
+def test_groups_are_computed_independently() -> None:
     x, weight = torch.stack([X, EYE]), torch.stack([X, ONES])[:, None]
     assert conv_transpose2d(x, weight, groups=2).tolist() == [
         [[0, 0, 1], [0, 4, 6], [4, 12, 9]],
@@ -154,22 +154,22 @@ W = torch.zeros(4, 2, 3, 3)
         ({"stride": (2, 2, 2)}, "stride must be an int or a pair"),
         ({"stride": 2.0}, "stride must be an int or a pair"),
         ({"padding": -1}, "padding must be an int or a pair of ints >= 0; got -1"),
-        ({"padding": (0, 3)}, "padding must be at most 2, to leave some of 5 elements; got 3"),
+        ({"padding": (0, 3)}, "padding must be at most 2, because the .* has length 5; got 3"),
         ({"output_padding": 1}, "output_padding must be smaller than stride 1 or dilation 1"),
         ({"output_padding": -1}, "output_padding must be an int or a pair of ints >= 0"),
         ({"dilation": 0}, "dilation must be an int or a pair of ints >= 1; got 0"),
-        ({"groups": 3}, "groups must divide the 4 input channels of weight; got 3"),
+        ({"groups": 3}, "groups must divide the 4 input channels; got 3"),
         ({"groups": 0}, "groups must divide"),
         ({"bias": torch.zeros(3)}, r"bias must be \(2,\); got \(3,\)"),
-        ({"weight": W[0]}, r"weight must be \(C, F/groups, K, L\)"),
-        ({"weight": W[:, :, :0]}, "weight must be .* none of them 0"),
-        ({"weight": W[:2]}, "x must have 2 channels, as weight has"),
+        ({"weight": W[0]}, r"weight must be a non-empty \(C, F/groups, K, L\); got"),
+        ({"weight": W[:, :, :0]}, "weight must be a non-empty"),
+        ({"weight": W[:2]}, "x must have 2 channels, like weight"),
         ({"weight": W.double()}, "weight must have x's dtype torch.float32; got torch.float64"),
         ({"x": torch.zeros(3, 3)}, r"x must be \(N, C, H, W\), \(C, H, W\), or .* got 2 dim"),
-        ({"x": torch.zeros(1, 4, 0, 3)}, "no empty height or width"),
+        ({"x": torch.zeros(1, 4, 0, 3)}, "a height and width of at least 1"),
     ],
 )
-def test_a_refusal_names_the_argument_and_what_is_allowed(arguments: dict, message: str) -> None:
+def test_error_names_the_argument_and_the_allowed_values(arguments: dict, message: str) -> None:
     arguments = {"x": torch.zeros(1, 4, 3, 3), "weight": W} | arguments
     with pytest.raises(ValueError, match=message):
         conv_transpose2d(**arguments)
@@ -178,7 +178,7 @@ def test_a_refusal_names_the_argument_and_what_is_allowed(arguments: dict, messa
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
-def test_other_dtypes_agree_to_their_own_precision(dtype: torch.dtype) -> None:
+def test_other_dtypes_equal_pytorch_within_their_precision(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(2, 3, 4, 4, dtype=dtype), torch.randn(3, 2, 4, 4, dtype=dtype)
     ours = conv_transpose2d(x, weight, stride=2, padding=1)

@@ -1,4 +1,4 @@
-"""Three other ways to compute what `conv_transpose2d` defines, each with why it is equal.
+"""Three other ways to compute a transposed convolution, and why each gives the same result.
 
 Shapes: N batch, C channels in, F channels out, G groups, H x W input, K x L kernel, H' x W' output.
 """
@@ -22,15 +22,15 @@ def by_zero_insertion(
     groups: int = 1,
     dilation: Size = (1, 1),
 ) -> Tensor:
-    """Maps (N, C, H, W) to (N, F, H', W') by an ordinary convolution over a spread-out input.
+    """Maps (N, C, H, W) to (N, F, H', W') by an ordinary convolution of `insert_zeros(x)`.
 
-    Equal because an output element collects the input elements that reach it: those to its upper
-    left arrive through the kernel's lower right taps, so the window holds the kernel flipped.
+    Each output element collects its contributions instead of receiving them. An input element to
+    its upper left contributes through a lower right tap, so the kernel has to be flipped.
     """
     spread = insert_zeros(x, stride)
     kernels = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # (F, C/G, K, L)
     reach_h, reach_w = (d * (k - 1) for k, d in zip(weight.shape[2:], dilation, strict=True))
-    # a negative width cuts, which is what padding beyond the kernel's reach asks for
+    # a padding larger than the kernel's reach gives a negative width, and pad() then crops
     framed = functional.pad(
         spread,
         (
@@ -44,7 +44,7 @@ def by_zero_insertion(
 
 
 def insert_zeros(x: Tensor, stride: Size) -> Tensor:
-    """Puts stride - 1 zeros between neighbours: (N, C, H, W) to (N, C, (H - 1)s + 1, ...)."""
+    """Inserts stride - 1 zeros between neighbours: (N, C, H, W) to (N, C, (H - 1)s + 1, ...)."""
     height, width = x.shape[2:]
     spread = x.new_zeros((*x.shape[:2], (height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1))
     spread[:, :, :: stride[0], :: stride[1]] = x
@@ -59,9 +59,10 @@ def convolution_matrix(
     padding: Size = (0, 0),
     dilation: Size = (1, 1),
 ) -> Tensor:
-    """Returns (C * H * W, F * H' * W'): the convolution of H' x W' images with weight (C, F, K, L).
+    """Returns the convolution of H' x W' images as a matrix (C * H * W, F * H' * W').
 
-    Its rows are the windows of the convolution, written as long as the whole flattened image.
+    The weight is (C, F, K, L). A row holds the kernels at the pixels that one output element reads,
+    and zeros at all other pixels of the flattened image.
     """
     num_rows, num_columns, kernel_h, kernel_w = weight.shape
     tall, wide = image_size
@@ -90,13 +91,12 @@ def by_matrix(
 ) -> Tensor:
     """Maps (N, C, H, W) to (N, F, H', W') by the transpose of a convolution's matrix.
 
-    Equal because tap (k, l) links the same two elements in both directions, and only the direction
-    changes: the convolution reads the larger image, the transposed convolution writes it.
-    Raises ValueError if output_padding is not below stride: the convolution of so large an image
-    has more windows than x has elements.
+    Each tap connects the same pairs of elements in both operations: the convolution reads the
+    larger image through it, the transposed convolution writes to it. Raises ValueError if
+    output_padding reaches the stride: that image has more windows than x has elements.
     """
     if not all(e < s for e, s in zip(output_padding, stride, strict=True)):
-        raise ValueError(f"output_padding must be below stride {stride}; got {output_padding}")
+        raise ValueError(f"output_padding must be less than stride {stride}; got {output_padding}")
     axes = zip(
         x.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation, strict=True
     )
@@ -113,14 +113,14 @@ def by_matrix(
 def by_pixel_shuffle(x: Tensor, weight: Tensor) -> Tensor:
     """Maps (N, C, H, W) with a weight (C, F, 4, 4) to (N, F, 2H, 2W) at stride 2 and padding 1.
 
-    Equal because even and odd outputs never share a tap: each of the four kinds is a convolution
-    of its own, 2x2 within a 3x3 kernel whose other taps are zero (Shi et al., 2016, 1609.07009).
+    Even and odd rows and columns of the output use different taps. Each of the four combinations
+    is a convolution with its own four taps, here in a 3x3 kernel (Shi et al., 2016, 1609.07009).
     """
     if weight.shape[2:] != (4, 4):
         raise ValueError(f"weight must be (C, F, 4, 4); got {tuple(weight.shape)}")
-    padded = functional.pad(weight, (0, 1, 0, 1))  # tap 4 is the zero
-    # taps that meet the neighbour before, the element itself, and the neighbour after
+    padded = functional.pad(weight, (0, 1, 0, 1))  # tap 4 is zero
+    # for an even and an odd output: the taps of the previous, the same and the next input element
     taps = torch.tensor([[3, 1, 4], [4, 2, 0]], device=weight.device)
-    kinds = padded[:, :, taps[:, None, :, None], taps[None, :, None, :]]  # (C, F, 2, 2, 3, 3)
-    kernels = kinds.flatten(1, 3).transpose(0, 1)  # (4F, C, 3, 3)
+    parities = padded[:, :, taps[:, None, :, None], taps[None, :, None, :]]  # (C, F, 2, 2, 3, 3)
+    kernels = parities.flatten(1, 3).transpose(0, 1)  # (4F, C, 3, 3)
     return functional.pixel_shuffle(functional.conv2d(x, kernels, padding=1), 2)

@@ -1,17 +1,16 @@
-"""The equal computations against PyTorch's, each over every argument that it takes."""
+"""The lesson's other ways to compute a transposed convolution, compared to PyTorch's function."""
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional
-
-from gan.nn.equal_computations import (
+from lesson_equal_computations import (
     by_matrix,
     by_pixel_shuffle,
     by_zero_insertion,
     convolution_matrix,
     insert_zeros,
 )
+from torch import Tensor
+from torch.nn import functional
 
 EXACT = {"atol": 1e-12, "rtol": 0}
 SETTINGS = [
@@ -45,15 +44,15 @@ def test_transposed_matrix_equals_pytorch(settings: dict) -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_matrix_is_the_convolutions(stride: int) -> None:
+def test_matrix_computes_the_convolution(stride: int) -> None:
     image, weight = random(2, 3, 5, 6), random(4, 3, 3, 2, seed=1)
     matrix = convolution_matrix(weight, (5, 6), stride=(stride, stride), padding=(1, 0))
     theirs = functional.conv2d(image, weight, stride=stride, padding=(1, 0))
     torch.testing.assert_close(image.flatten(1) @ matrix.T, theirs.flatten(1), **EXACT)
 
 
-def test_matrix_refuses_output_padding_that_adds_a_window() -> None:
-    with pytest.raises(ValueError, match="output_padding must be below stride"):
+def test_matrix_rejects_output_padding_that_adds_a_window() -> None:
+    with pytest.raises(ValueError, match="output_padding must be less than stride"):
         by_matrix(random(1, 1, 2, 2), random(1, 1, 2, 2), dilation=(3, 3), output_padding=(1, 1))
 
 
@@ -63,12 +62,12 @@ def test_pixel_shuffle_equals_pytorch() -> None:
     torch.testing.assert_close(by_pixel_shuffle(x, weight), theirs, **EXACT)
 
 
-def test_pixel_shuffle_refuses_other_kernels() -> None:
+def test_pixel_shuffle_rejects_other_kernel_sizes() -> None:
     with pytest.raises(ValueError, match=r"weight must be \(C, F, 4, 4\); got \(1, 1, 3, 3\)"):
         by_pixel_shuffle(random(1, 1, 2, 2), random(1, 1, 3, 3))
 
 
-def test_inserted_zeros_stand_between_the_elements() -> None:
+def test_zeros_are_inserted_between_the_elements() -> None:
     x = torch.tensor([[[[1, 2], [3, 4]]]])
     expected = [[1, 0, 0, 2], [0, 0, 0, 0], [3, 0, 0, 4]]
     assert insert_zeros(x, (2, 3))[0, 0].tolist() == expected
