@@ -210,7 +210,7 @@ def test_training_script_is_reproducible_and_states_the_true_accuracy(tmp_path: 
     out = tmp_path / "shapes.safetensors"
     hashes = []
     for seed in (0, 1, 0):
-        classifier = train_features.fit(train, 32, seed, 1, CPU, precision)
+        classifier = train_features.fit(train, seed, 1, CPU, precision)
         stated = train_features.write(out, classifier, facts, test)
         network = load_features(out, CPU)
         assert test.labels is not None
