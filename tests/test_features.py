@@ -1,4 +1,4 @@
-"""The shipped networks do what their files say, and no damaged or foreign file is believed."""
+"""Shipped networks have the accuracy their files state; damaged or foreign files are refused."""
 
 import json
 from collections.abc import Iterator
@@ -57,15 +57,17 @@ def accuracy(network: FeatureNetwork, images: np.ndarray, labels: np.ndarray) ->
     return float((network(images).logits.argmax(1).numpy() == labels).mean())
 
 
-def test_mnist_network_knows_real_digits(mnist: FeatureNetwork, digits: PackedImages) -> None:
+def test_mnist_network_classifies_digits_as_accurately_as_stated(
+    mnist: FeatureNetwork, digits: PackedImages
+) -> None:
     assert digits.labels is not None
     found = accuracy(mnist, digits.images[::4], digits.labels[::4])
-    # these digits come from the training split, so they may be known a little better
+    # these digits come from the training split, so the accuracy may be higher
     assert float(mnist.metadata["test_accuracy"]) - 0.002 <= found
 
 
 @pytest.mark.parametrize("side", [20, 32, 64])
-def test_mnist_network_knows_digits_of_other_sizes(
+def test_mnist_network_classifies_digits_of_other_sizes(
     mnist: FeatureNetwork, tmp_path: Path, side: int
 ) -> None:
     cfg = DataConfig(source="mnist5k", root=str(tmp_path), image_size=side)
@@ -79,7 +81,7 @@ def test_mnist_network_knows_digits_of_other_sizes(
 @pytest.mark.parametrize(
     ("name", "least"), [("mnist", 0.992), ("fashion_mnist", 0.915), ("cifar10", 0.8)]
 )
-def test_shipped_file_says_how_it_was_made(name: str, least: float) -> None:
+def test_shipped_file_records_how_it_was_made(name: str, least: float) -> None:
     network = load_features(name, CPU)
     facts = network.metadata
     assert float(facts["test_accuracy"]) >= least
@@ -91,14 +93,14 @@ def test_shipped_file_says_how_it_was_made(name: str, least: float) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_network_reaches_its_accuracy_on_the_test_images(name: str) -> None:
+def test_shipped_network_has_the_stated_accuracy_on_test_images(name: str) -> None:
     network = load_features(name, CPU)
     side = network.module.side
     cfg = DataConfig(source=name, image_size=side, channels=network.channels)
     try:
         source = open_source(cfg, "test")
     except ValueError:
-        pytest.skip(f"{name} is not in the folder of data sets")
+        pytest.skip(f"{name} is not available")
     assert source.labels is not None
     images = np.stack([np.asarray(source.read(i)) for i in range(0, len(source), 5)])
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
@@ -106,7 +108,9 @@ def test_shipped_network_reaches_its_accuracy_on_the_test_images(name: str) -> N
     assert accuracy(network, images, source.labels[::5]) == pytest.approx(stated, abs=0.01)
 
 
-def test_outputs_do_not_depend_on_the_batch_or_on_the_mode(mnist: FeatureNetwork) -> None:
+def test_network_is_frozen_and_its_outputs_do_not_depend_on_the_batch(
+    mnist: FeatureNetwork,
+) -> None:
     images = np.random.default_rng(0).integers(0, 256, (600, 1, 28, 28), dtype=np.uint8)
     found = mnist(images)
     assert found.features.shape == (600, features.NUM_FEATURES)
@@ -116,7 +120,7 @@ def test_outputs_do_not_depend_on_the_batch_or_on_the_mode(mnist: FeatureNetwork
     assert not any(p.requires_grad for p in mnist.module.parameters())
 
 
-def test_saved_network_comes_back_equal(saved: Path) -> None:
+def test_loaded_network_equals_saved_network(saved: Path) -> None:
     network = load_features(saved, CPU)
     torch.manual_seed(0)
     original = Classifier(3, 32, 4).eval()
@@ -128,36 +132,36 @@ def test_saved_network_comes_back_equal(saved: Path) -> None:
     assert (network.name, network.channels, network.classes) == ("mine", 3, tuple("abcd"))
 
 
-def test_hash_is_of_the_weights_not_of_the_facts(saved: Path, tmp_path: Path) -> None:
+def test_sha256_is_a_function_of_the_weights_alone(saved: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     other = tmp_path / "other.safetensors"
     save_classifier(other, Classifier(3, 32, 4), {"name": "x", "classes": "[1, 2, 3, 4]"})
     assert load_features(other, CPU).sha256 == load_features(saved, CPU).sha256
 
 
-def test_grey_images_are_repeated_for_a_network_of_colours(saved: Path) -> None:
+def test_grey_images_are_repeated_for_a_colour_network(saved: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (5, 1, 32, 32), dtype=np.uint8)
     network = load_features(saved, CPU)
     torch.testing.assert_close(network(grey).logits, network(grey.repeat(3, 1)).logits)
 
 
-def test_grey_network_refuses_colour(mnist: FeatureNetwork) -> None:
-    with pytest.raises(ValueError, match="looks at 1 channel and the images have 3"):
+def test_grey_network_refuses_colour_images(mnist: FeatureNetwork) -> None:
+    with pytest.raises(ValueError, match="mnist expects 1 channel, but the images have 3"):
         mnist(np.zeros((2, 3, 28, 28), np.uint8))
 
 
-def test_unknown_name_lists_the_networks() -> None:
+def test_unknown_network_is_refused_with_the_valid_names() -> None:
     wanted = r"must be one of cifar10, fashion_mnist, mnist, inception, or .*; got 'mnits'"
     with pytest.raises(ValueError, match=wanted):
         load_features("mnits", CPU)
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no\.safetensors: not a readable .*No such file"):
         load_features(tmp_path / "no.safetensors", CPU)
 
 
-def test_one_flipped_bit_is_noticed(saved: Path) -> None:
+def test_flipped_bit_in_the_weights_is_detected(saved: Path) -> None:
     data = bytearray(saved.read_bytes())
     data[-100] ^= 1
     saved.write_bytes(data)
@@ -175,7 +179,7 @@ def test_truncated_file_is_refused(saved: Path, keep: int) -> None:
 def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     save_file({"x": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="not made by scripts/train_features"):
+    with pytest.raises(ValueError, match="not written by scripts/train_features"):
         load_features(path, CPU)
 
 
@@ -185,28 +189,28 @@ def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
         ("side", "1000000", "side 1000000"),
         ("channels", "2", "2 channels"),
         ("classes", json.dumps(list(range(5))), "head.weight"),
-        ("classes", "[", "cannot be built"),
+        ("classes", "[", "invalid metadata"),
     ],
 )
-def test_facts_that_do_not_fit_the_weights_are_refused(
+def test_metadata_that_do_not_fit_the_weights_are_refused(
     saved: Path, key: str, value: str, reason: str
 ) -> None:
-    weights, facts = features._read(saved)
-    save_file(weights, saved, metadata=facts | {key: value})
+    weights, metadata = features._read(saved)
+    save_file(weights, saved, metadata=metadata | {key: value})
     with pytest.raises(ValueError, match=reason):
         load_features(saved, CPU)
 
 
-def test_training_script_writes_a_network_with_the_accuracy_it_has(tmp_path: Path) -> None:
+def test_training_script_is_reproducible_and_states_the_true_accuracy(tmp_path: Path) -> None:
     cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
     whole = [pack(open_source(cfg, split), cfg) for split in ("train", "test")]
     train, test = (replace(p, images=p.images[:256], labels=p.labels[:256]) for p in whole)
-    how = choose_precision(HardwareConfig(precision="fp32"), CPU)
+    precision = choose_precision(HardwareConfig(precision="fp32"), CPU)
     facts = {"name": "shapes", "classes": json.dumps(train.classes)}
     out = tmp_path / "shapes.safetensors"
     hashes = []
     for seed in (0, 1, 0):
-        classifier = train_features.fit(train, 32, seed, 1, CPU, how)
+        classifier = train_features.fit(train, seed, 1, CPU, precision)
         stated = train_features.write(out, classifier, facts, test)
         network = load_features(out, CPU)
         assert test.labels is not None

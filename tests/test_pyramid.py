@@ -1,4 +1,4 @@
-"""The Laplacian pyramid adds up, and its sliced Wasserstein distance grows with what is wrong."""
+"""Pyramid levels add up to the image; sliced Wasserstein distances grow with corruption."""
 
 import math
 
@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from gan.metrics.pyramid import (
-    Pyramid,
     enlarge,
     laplacian_levels,
-    pyramid,
+    sample_patches,
     shrink,
     sliced_wasserstein,
 )
 
-LOOKS = {
+CORRUPTIONS = {
     "noise": lambda images, amount: images + amount * 40 * np.random.default_rng(5).normal(
         size=images.shape
     ),
@@ -47,7 +46,7 @@ def squares(num: int, channels: int, height: int, width: int, seed: int) -> np.n
 
 
 def distance(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    return sliced_wasserstein(pyramid(real, seed=1), pyramid(fake, seed=1), seed=0)
+    return sliced_wasserstein(sample_patches(real, seed=1), sample_patches(fake, seed=1), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def distance(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
         (128, 128, [128, 64, 32, 16]),
     ],
 )
-def test_levels_of_any_size_add_up_to_the_image(height: int, width: int, sides: list[int]) -> None:
+def test_levels_add_up_to_the_image(height: int, width: int, sides: list[int]) -> None:
     images = torch.rand(2, 3, height, width, dtype=torch.float64)
     levels = list(laplacian_levels(images))
     assert [min(level.shape[2:]) for level in levels] == sides
@@ -72,7 +71,7 @@ def test_levels_of_any_size_add_up_to_the_image(height: int, width: int, sides: 
     torch.testing.assert_close(whole, images)
 
 
-def test_shrinking_takes_the_binomial_average_of_every_second_pixel() -> None:
+def test_shrink_averages_with_binomial_weights() -> None:
     image = torch.zeros(1, 1, 17, 17, dtype=torch.float64)
     image[0, 0, 8, 8] = 256
     expected = torch.zeros(9, 9, dtype=torch.float64)
@@ -81,43 +80,45 @@ def test_shrinking_takes_the_binomial_average_of_every_second_pixel() -> None:
     torch.testing.assert_close(shrink(image)[0, 0], expected)
 
 
-def test_a_plain_image_stays_plain_up_to_its_border() -> None:
+def test_constant_image_stays_constant_up_to_its_border() -> None:
     plain = torch.full((1, 3, 30, 21), 7.0)
     torch.testing.assert_close(shrink(plain), torch.full((1, 3, 15, 11), 7.0))
     torch.testing.assert_close(enlarge(shrink(plain), plain.shape[2:]), plain)
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 17, 23), (1, 28, 28), (3, 32, 48)])
-def test_equal_sets_are_at_no_distance_and_other_samples_near(shape: tuple[int, int, int]) -> None:
+def test_equal_sets_have_distance_zero_and_other_samples_a_small_one(
+    shape: tuple[int, int, int],
+) -> None:
     real, other = squares(200, *shape, seed=1), squares(200, *shape, seed=2)
     assert set(distance(real, real).values()) == {0.0}
     assert 0 < distance(real, other)["mean"] < distance(real, 255 - real)["mean"] / 5
 
 
-@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_distance_grows_with_the_corruption(name: str, channels: int) -> None:
     real = squares(300, channels, 28, 28, seed=1)
     values = [
-        distance(real, LOOKS[name](real, amount).clip(0, 255).astype(np.uint8))["mean"]
+        distance(real, CORRUPTIONS[name](real, amount).clip(0, 255).astype(np.uint8))["mean"]
         for amount in (0.25, 0.5, 1.0)
     ]
     assert values == sorted(values)
     assert values[-1] > 2 * values[0] > 0
 
 
-def test_distance_of_moved_patches_is_the_closed_form() -> None:
-    # all D = 49 numbers moved by c deviations: c E|sum of a random unit vector| of D numbers
-    real = torch.randn(4000, 49, generator=torch.Generator().manual_seed(1))
+def test_distance_of_shifted_patches_equals_closed_form() -> None:
+    # all D = 49 values shifted by c deviations: c E|sum of a random unit vector of D numbers|
+    real = torch.randn(4000, 1, 7, 7, generator=torch.Generator().manual_seed(1))
     real = (real - real.mean()) / real.std()
-    one = sliced_wasserstein(Pyramid((16,), (real,)), Pyramid((16,), (real + 0.5,)), seed=0)
+    one = sliced_wasserstein({16: real}, {16: real + 0.5}, seed=0)
     mean_sum = 7 * math.gamma(24.5) / (math.sqrt(math.pi) * math.gamma(25))
     assert one["mean"] == pytest.approx(1000 * 0.5 * mean_sum, rel=0.15)
-    two = sliced_wasserstein(Pyramid((16,), (real,)), Pyramid((16,), (real + 1,)), seed=0)
+    two = sliced_wasserstein({16: real}, {16: real + 1}, seed=0)
     assert two["mean"] == pytest.approx(2 * one["mean"], rel=1e-4)
 
 
-def test_texture_is_judged_on_the_fine_level_and_layout_on_the_coarse_one() -> None:
+def test_fine_levels_measure_texture_and_coarse_ones_layout() -> None:
     real = squares(300, 1, 32, 32, seed=1)
     checkered = (real + 20 * (np.indices((32, 32)).sum(0) % 2) - 10).astype(np.uint8)
     texture, layout = distance(real, checkered), distance(real, real + 40)
@@ -127,4 +128,4 @@ def test_texture_is_judged_on_the_fine_level_and_layout_on_the_coarse_one() -> N
 
 def test_images_below_16_pixels_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 16x16; got 15x20"):
-        pyramid(np.zeros((4, 1, 15, 20), np.uint8), seed=0)
+        sample_patches(np.zeros((4, 1, 15, 20), np.uint8), seed=0)

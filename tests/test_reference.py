@@ -1,4 +1,4 @@
-"""The real images that generators are compared with come from the right split."""
+"""Reference and floor images come from the right split; each source has its network."""
 
 from pathlib import Path
 
@@ -21,15 +21,15 @@ from gan.metrics.reference import (
 CPU = torch.device("cpu")
 
 
-def test_held_out_images_make_the_floor_where_there_are_some(tmp_path: Path) -> None:
+def test_floor_images_are_held_out_images_if_there_are_any(tmp_path: Path) -> None:
     cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
     train, held_out = pack(open_source(cfg), cfg), held_out_images(cfg)
     assert held_out is not None
     reference = make_reference(train, held_out, None, num=100, seed=0)
     assert reference.split == {"real": "train", "floor": "test"}
     known = {image.tobytes() for image in held_out.images}
-    assert {image.tobytes() for image in reference.other} <= known
-    floor = score(reference.other, reference)
+    assert {image.tobytes() for image in reference.floor_images} <= known
+    floor = score(reference.floor_images, reference)
     assert floor.keys() == {f"sliced_wasserstein_{name}" for name in ("32", "16", "mean")}
     assert (
         floor["sliced_wasserstein_mean"]
@@ -42,21 +42,21 @@ def test_held_out_images_make_the_floor_where_there_are_some(tmp_path: Path) -> 
     [("mnist5k", "mnist"), ("stacked_mnist", "mnist"), ("fashion_mnist", "fashion_mnist"),
      ("cifar10", "cifar10"), ("celeba", "cifar10"), ("folder", "none")],
 )  # fmt: skip
-def test_each_source_has_its_network(source: str, name: str) -> None:
+def test_default_network_of_each_source(source: str, name: str) -> None:
     assert default_network(source) == name
 
 
-def test_a_network_that_cannot_see_the_colours_is_only_used_when_it_is_named() -> None:
+def test_grey_network_is_used_for_colour_images_only_by_name_or_channel() -> None:
     grey, colour = (DataConfig(source="mnist", channels=channels) for channels in (1, 3))
     assert choose_network(colour, CPU) is None
     assert choose_network(colour, CPU, "none") is None
     for network in (choose_network(grey, CPU), choose_network(colour, CPU, "mnist")):
         assert network and network.name == "mnist"
     stacked = choose_network(DataConfig(source="stacked_mnist", channels=3), CPU)
-    assert stacked and stacked.name == "mnist"  # channel by channel
+    assert stacked and stacked.name == "mnist" and stacked.per_channel
 
 
-def test_damaged_held_out_images_are_an_error_not_an_absence(
+def test_damaged_held_out_images_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(place: Path, split: sources.Split, cfg: DataConfig, download: bool) -> Source:

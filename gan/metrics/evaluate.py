@@ -1,7 +1,7 @@
-"""Owns the judgement of a generator: its values, the same values of real images, the protocol.
+"""Evaluates a generator: its scores, the same scores of real images, and how they were measured.
 
-Every value is measured twice, on generated images and on other real images of the same number
-against the same reference: the second is the floor, what a perfect generator would get.
+Every score is measured twice against the same reference: for generated images and for as many
+real ones. The latter is the floor: the score of a perfect generator.
 Shapes: N images, C channels, H x W pixels; images as uint8 (N, C, H, W).
 """
 
@@ -13,111 +13,99 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan.config.settings import DataConfig
-from gan.data.pack import pack
+from gan.data.pack import PackedImages, pack
 from gan.data.sources import open_source
-from gan.metrics import distances
-from gan.metrics.inception import SHA256 as INCEPTION_SHA256
-from gan.metrics.pyramid import pyramid, sliced_wasserstein
-from gan.metrics.reference import (
-    Reference,
-    choose_network,
-    held_out_images,
-    is_stacked,
-    look,
-    make_reference,
-)
+from gan.metrics import distances, inception
+from gan.metrics.features import FeatureNetwork
+from gan.metrics.pyramid import sample_patches, sliced_wasserstein
+from gan.metrics.reference import Reference, choose_network, held_out_images, make_reference
 from gan.sampling import Trained
 
-_NUM_COPIES = 1000  # images whose nearest training image is looked for
-_COPY_SIDE = 32  # pixels; larger images are shrunk for that
-_POOL_PART = 8192  # training images at a time, for memory
+_NUM_SEARCHED = 1000  # images whose nearest training image is searched for
+_SEARCH_SIDE = 32  # pixels; larger images are shrunk for the search
+_SEARCH_BATCH = 8192  # training images
 
 
 def score(images: np.ndarray, reference: Reference) -> dict[str, float]:
-    """Returns every value of images (N, C, H, W) but memorisation, by name.
+    """Returns all scores of images (N, C, H, W) except memorisation, by name.
 
-    Distances in the features of the Inception network are called fid and kid, in those of
-    others frechet_distance and kernel_distance.
+    Distances between Inception features are named fid and kid, between those of other networks
+    frechet_distance and kernel_distance. Without a network only sliced_wasserstein_* is measured.
     """
     seed = reference.seed
-    levels = sliced_wasserstein(reference.pyramid, pyramid(images, seed=seed + 1), seed=seed)
+    patches = sample_patches(images, seed=seed + 1)
+    levels = sliced_wasserstein(reference.patches, patches, seed=seed)
     swd = {f"sliced_wasserstein_{level}": value for level, value in levels.items()}
-    if reference.network is None or reference.features is None:
+    network, real = reference.network, reference.features
+    if network is None or real is None:
         return swd
-    real, fake = reference.features, look(reference.network, images, reference.train)
-    is_inception = reference.network.sha256 == INCEPTION_SHA256
+    fake, logits = network(images)
+    is_inception = network.sha256 == inception.SHA256
     frechet, kernel = ("fid", "kid") if is_inception else ("frechet_distance", "kernel_distance")
-    mmd = distances.kernel_distance(real.features, fake.features, seed=seed)
-    near = distances.precision_recall(real.features, fake.features)
+    kernel_mean, kernel_std = distances.kernel_distance(real, fake, seed=seed)
+    precision, recall = distances.precision_recall(real, fake)
     values = {
-        frechet: distances.frechet_distance(real.features, fake.features),
-        kernel: mmd.mean,
-        f"{kernel}_std": mmd.std,
-        "precision": near.precision,
-        "recall": near.recall,
-        "coverage": distances.coverage(real.features, fake.features),
+        frechet: distances.frechet_distance(real, fake),
+        kernel: kernel_mean,
+        f"{kernel}_std": kernel_std,
+        "precision": precision,
+        "recall": recall,
+        "coverage": distances.coverage(real, fake),
     }
     if is_inception:
-        inception = distances.inception_score(fake.logits, seed=seed)
-        values |= {"inception_score": inception.mean, "inception_score_std": inception.std}
-    else:
-        values |= _class_values(fake.logits, reference)
-    return values | swd
+        mean, std = distances.inception_score(logits, seed=seed)
+        return values | {"inception_score": mean, "inception_score_std": std} | swd
+    return values | _class_scores(logits, network, reference.train) | swd
 
 
-def _class_values(logits: Tensor, reference: Reference) -> dict[str, float]:
-    """Judges predictions; those of a network with other classes than the data's say nothing."""
-    assert reference.network
-    train, num_classes = reference.train, len(reference.network.classes)
-    if is_stacked(reference.network, train):
-        probabilities = logits.unflatten(1, (3, num_classes)).softmax(2)  # (N, 3, K)
-        modes = distances.mode_count(
-            distances.stack_modes(probabilities.argmax(2)),
-            len(train.classes),
-            torch.tensor(train.labels),
-        )
-        sure = distances.confident_share(probabilities.flatten(0, 1))
-        return {"modes": modes.num_hit, "modes_kl": modes.kl, "confident_share": sure}
-    if train.classes != reference.network.classes:
+def _class_scores(logits: Tensor, network: FeatureNetwork, train: PackedImages) -> dict[str, float]:
+    """Scores predicted classes; returns nothing if the network was trained on other classes."""
+    if network.per_channel:
+        probabilities = logits.unflatten(1, (3, -1)).softmax(2)  # (N, 3, K)
+        modes = distances.stack_modes(probabilities.argmax(2))
+        real_modes = torch.tensor(train.labels)
+        return {
+            "modes": len(modes.unique()),
+            "modes_kl": distances.class_divergence(modes, len(train.classes), real_modes),
+            "confident_share": distances.confident_share(probabilities.flatten(0, 1)),
+        }
+    if train.classes != network.classes:
         return {}
     return {
-        "class_balance": distances.mode_count(logits.argmax(1), num_classes).kl,
+        "class_balance": distances.class_divergence(logits.argmax(1), len(train.classes)),
         "confident_share": distances.confident_share(logits.softmax(1)),
     }
 
 
 def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
-    """Compares the nearest training image of samples with that of real images not among them.
+    """Compares the distances from samples, and from floor images, to the nearest training image.
 
-    Distances are root mean squares in grey levels; `near_copies` is the share of samples nearer
-    than all but 1 % of the real images are. A smooth image is near many others, so values below
-    the floor call for a look at the pairs; they prove nothing by themselves.
+    Distances are root mean squares in grey levels. `near_copies` is the share of samples that are
+    nearer than 99 % of the floor images. Smooth images are near many others, so a value below the
+    floor proves nothing by itself: look at the pairs.
     """
-    fake, real = (
-        _nearest_training(group[:_NUM_COPIES], reference) for group in (images, reference.other)
-    )
-    limit = real.quantile(0.01)
+    fake = _nearest_training(images, reference)
+    real = _nearest_training(reference.floor_images, reference)
     return {
         "nearest_training": fake.median().item(),
         "nearest_training_floor": real.median().item(),
-        "near_copies": (fake < limit).double().mean().item(),
+        "near_copies": (fake < real.quantile(0.01)).double().mean().item(),
     }
 
 
 def _nearest_training(images: np.ndarray, reference: Reference) -> Tensor:
-    queries = _rows(images)
+    queries = _rows(images[:_NUM_SEARCHED])
     nearest = torch.full((len(queries),), torch.inf)
-    for part in np.array_split(reference.pool, len(reference.pool) // _POOL_PART + 1):
+    for part in np.array_split(reference.pool, len(reference.pool) // _SEARCH_BATCH + 1):
         found = distances.nearest_distances(queries, _rows(reference.train.images[part]))
         nearest = torch.minimum(nearest, found)
     return nearest
 
 
 def _rows(images: np.ndarray) -> Tensor:
-    """Returns the images as rows (N, D) whose Euclidean distances are root mean squares."""
+    """Flattens images to rows (N, D), scaled so that Euclidean distances are root mean squares."""
     pixels = torch.tensor(images).float()
-    height, width = (min(side, _COPY_SIDE) for side in pixels.shape[2:])
+    height, width = (min(side, _SEARCH_SIDE) for side in pixels.shape[2:])
     rows = F.adaptive_avg_pool2d(pixels, (height, width)).flatten(1)
     return rows / rows.shape[1] ** 0.5
 
@@ -130,10 +118,11 @@ def evaluate(
     seed: int = 0,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Judges a generator; returns a record of plain values that says how it was made.
+    """Evaluates a generator on `num` images; returns a JSON-serialisable record.
 
-    `features` is as `gan.metrics.reference.choose_network` takes it. Raises ValueError if the data
-    or the network is not there.
+    It holds the scores, the floor, memorisation, and everything that they depend on. `features`
+    is the `name` of `choose_network`. Raises ValueError if the data or the network is missing, or
+    if there are fewer than 10 images.
     """
     data = trained.cfg.data
     network = choose_network(data, device, features)
@@ -143,9 +132,21 @@ def evaluate(
     images, checkpoint = trained.images(z, labels), trained.checkpoint
     return {
         "values": score(images, reference),
-        "floor": score(reference.other, reference),
+        "floor": score(reference.floor_images, reference),
         "memorisation": memorisation(images, reference),
-        **protocol(reference, data),
+        "network": {"name": network.name, "sha256": network.sha256} if network else None,
+        "resize": network.resize if network else "none",
+        "num_real": reference.num,
+        "num_generated": reference.num,
+        "split": reference.split,
+        "seed": seed,
+        "data": {
+            "source": data.source,
+            "image_shape": list(data.image_shape),
+            "fit": data.fit,
+            "checksum": packed.checksum,
+        },
+        "torch": str(torch.__version__),
         "checkpoint": {
             "file": checkpoint.path.name,
             "sha256": checkpoint.sha256,
@@ -153,24 +154,4 @@ def evaluate(
             "images_seen": checkpoint.images_seen,
             "data_checksum": checkpoint.data,
         },
-    }
-
-
-def protocol(reference: Reference, data: DataConfig) -> dict[str, Any]:
-    """Returns everything but the generator that the values depend on, as plain values."""
-    network = reference.network
-    return {
-        "network": {"name": network.name, "sha256": network.sha256} if network else None,
-        "resize": network.resize if network else "none",
-        "num_real": reference.num,
-        "num_generated": reference.num,
-        "split": reference.split,
-        "seed": reference.seed,
-        "data": {
-            "source": data.source,
-            "image_shape": list(data.image_shape),
-            "fit": data.fit,
-            "checksum": reference.train.checksum,
-        },
-        "torch": str(torch.__version__),
     }

@@ -1,4 +1,4 @@
-"""Owns the networks whose features images are compared by: small classifiers, and Inception.
+"""Networks that map images to features for comparing them: small classifiers and Inception.
 
 Shapes: N images, C channels, H x W pixels, F features, K classes.
 """
@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan.checkpoint import check_weights
-from gan.metrics.inception import INCEPTION, load_inception
+from gan.metrics import inception
 
 NUM_FEATURES = 128
 _WEIGHTS = Path(__file__).parent / "weights"
 _FORMAT = "gan features 1"
-_MAX_BYTES = 16 << 20
-_BATCH = 64  # Inception at 299x299 takes 10 MB an image
+_BATCH = 64  # Inception takes 10 MB per image
 
 
-@dataclass(frozen=True)
-class Features:
-    """What a network says of images."""
+class Features(NamedTuple):
+    """The output of a feature network, on the CPU."""
 
     features: Tensor  # float32 (N, F)
     logits: Tensor  # float32 (N, K)
@@ -35,53 +34,62 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """A network by whose features images are compared."""
+    """A network that maps images to features."""
 
     name: str
     sha256: str  # of its weights
     channels: int
-    resize: str  # what happens to an image of another size, in words
-    classes: tuple[str, ...]  # empty when its classes are not the data's
+    resize: str  # how images of other sizes are resized, in words
+    classes: tuple[str, ...]  # empty for Inception, whose classes are not used
     module: nn.Module  # uint8 (N, channels, H, W) -> features (N, F), logits (N, K)
     metadata: dict[str, str] = field(default_factory=dict)
+    per_channel: bool = False  # of Stacked-MNIST: each channel is a grey image of its own
 
     @torch.no_grad()
     def __call__(self, images: np.ndarray) -> Features:
-        """Maps uint8 images (N, C, H, W) to features on the CPU.
+        """Maps uint8 images (N, C, H, W) to features (N, F) and logits (N, K).
 
-        Grey images are repeated for a network of colours; ValueError for the reverse.
+        Grey images are repeated for a colour network; ValueError for the reverse. With
+        `per_channel`, the outputs for the C channels are concatenated: (N, C F) and (N, C K).
         """
+        num = len(images)
+        if self.per_channel:
+            images = images.reshape(-1, 1, *images.shape[2:])
         if images.shape[1] not in (1, self.channels):
             raise ValueError(
-                f"feature network {self.name} looks at {self.channels} channel and the images have "
-                f"{images.shape[1]}; name another one with --features, or none"
+                f"feature network {self.name} expects {self.channels} channel, but the images "
+                f"have {images.shape[1]}; choose another network with --features, or none"
             )
         device = next(self.module.parameters()).device
         parts = []
         for start in range(0, len(images), _BATCH):
-            part = torch.tensor(images[start : start + _BATCH])  # a copy, since a pack is read-only
+            part = torch.tensor(images[start : start + _BATCH])  # copied: a pack is read-only
             features, logits = self.module(part.to(device).expand(-1, self.channels, -1, -1))
             parts.append((features.float().cpu(), logits.float().cpu()))
-        return Features(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        return Features(*(torch.cat(part).reshape(num, -1) for part in zip(*parts, strict=True)))
 
 
 class Classifier(nn.Module):
-    """A convolutional classifier of small images, of any size: they are resized to its own."""
+    """A small convolutional classifier; images are resized to side x side pixels (S x S)."""
 
     def __init__(self, channels: int, side: int, num_classes: int) -> None:
         super().__init__()
         self.side = side
-        widths = ((channels, 16, 1), (16, 32, 2), (32, 64, 1), (64, 64, 2), (64, 128, 1))
         self.blocks = nn.Sequential(
-            *(_block(*width) for width in widths), _block(128, NUM_FEATURES, 2)
+            _block(channels, 16, stride=1),
+            _block(16, 32, stride=2),
+            _block(32, 64, stride=1),
+            _block(64, 64, stride=2),
+            _block(64, 128, stride=1),
+            _block(128, NUM_FEATURES, stride=2),
         )
         self.head = nn.Linear(NUM_FEATURES, num_classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Maps images (N, C, H, W) in 0..255 to features (N, F) and logits (N, K)."""
         x = images.float()
-        if x.shape[-2:] != (self.side, self.side):
-            size = (self.side, self.side)
+        size = (self.side, self.side)
+        if x.shape[-2:] != size:
             x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
         x = x.div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
         x = self.blocks(x)  # (N, F, S/8, S/8)
@@ -98,20 +106,20 @@ def _block(num_in: int, num_out: int, stride: int) -> nn.Sequential:
 
 
 def load_features(name_or_file: str | Path, device: torch.device) -> FeatureNetwork:
-    """Loads a network by the name of a shipped one, inception, or a file: .safetensors of
-    scripts/train_features.py, or .pth of the standard Inception weights.
+    """Loads a shipped network by name, "inception", or a file: .safetensors written by
+    scripts/train_features.py, or .pth with the standard Inception weights.
 
-    Raises ValueError if there is no such network or its file is damaged or foreign.
+    Raises ValueError if there is no such network, or its file is damaged or of another kind.
     """
     text = str(name_or_file)
-    if text == INCEPTION or text.endswith(".pth"):
-        module, sha256 = load_inception(None if text == INCEPTION else Path(text))
+    if text == "inception" or text.endswith(".pth"):
+        module = inception.load_inception(None if text == "inception" else Path(text)).to(device)
         resize = "to 299x299, bilinear as in TensorFlow 1"
-        return FeatureNetwork(INCEPTION, sha256, 3, resize, (), module.to(device))
+        return FeatureNetwork("inception", inception.SHA256, 3, resize, (), module)
     shipped = {path.stem: path for path in sorted(_WEIGHTS.glob("*.safetensors"))}
     path = shipped.get(text, Path(text))
     if path.suffix != ".safetensors":
-        names = ", ".join([*shipped, INCEPTION])
+        names = ", ".join([*shipped, "inception"])
         raise ValueError(
             f"feature network must be one of {names}, or a .safetensors or .pth file; got {text!r}"
         )
@@ -119,24 +127,22 @@ def load_features(name_or_file: str | Path, device: torch.device) -> FeatureNetw
 
 
 def save_classifier(path: Path, classifier: Classifier, metadata: dict[str, str]) -> None:
-    """Writes weights and facts into one safetensors file, with the weights' checksum among them.
+    """Writes a classifier to a safetensors file, with its sizes and the sha256 of its weights.
 
-    `metadata` must hold name and classes (a JSON list).
+    `metadata` must contain "name" and "classes", a JSON list.
     """
-    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in _weights(classifier)}
-    facts = {
+    weights = {key: value.cpu().contiguous() for key, value in classifier.state_dict().items()}
+    sizes = {
         "format": _FORMAT,
         "channels": str(classifier.blocks[0][0].in_channels),  # type: ignore[index,union-attr]
         "side": str(classifier.side),
         "sha256": _checksum(weights),
     }
-    path.write_bytes(save(weights, metadata={**metadata, **facts}))
+    path.write_bytes(save(weights, metadata={**metadata, **sizes}))
 
 
 def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
     weights, metadata = _read(path)
-    if metadata.get("format") != _FORMAT:
-        raise ValueError(f"{path}: not made by scripts/train_features.py")
     try:
         classes = tuple(json.loads(metadata["classes"]))
         channels, side = int(metadata["channels"]), int(metadata["side"])
@@ -147,9 +153,9 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
         check_weights(classifier, weights, "weights")
         name, sha256 = metadata["name"], metadata["sha256"]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its network cannot be built ({error})") from None
+        raise ValueError(f"{path}: invalid metadata ({error})") from None
     if _checksum(weights) != sha256:
-        raise ValueError(f"{path}: damaged (the weights' sha256 does not match)")
+        raise ValueError(f"{path}: damaged (sha256 mismatch); restore it or train it again")
     classifier.load_state_dict(weights, assign=True)
     classifier.eval().requires_grad_(False)
     classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -159,22 +165,18 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{path}: larger than {_MAX_BYTES:,} bytes")
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise ValueError(f"{path}: not written by scripts/train_features.py")
+            return {key: file.get_tensor(key) for key in file.keys()}, metadata
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{path}: not a readable feature network ({reason})") from None
-
-
-def _weights(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return sorted(module.state_dict().items())
+        raise ValueError(f"{path}: not a readable feature network ({error})") from None
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for key in sorted(weights):
         digest.update(key.encode())
-        digest.update(weights[key].contiguous().numpy().tobytes())
+        digest.update(weights[key].numpy().tobytes())
     return digest.hexdigest()

@@ -1,70 +1,45 @@
-"""Owns the standard Inception network of FID, KID and Inception score.
+"""The standard Inception network of FID, KID and the Inception score.
 
-Its weights are TensorFlow's of 2015-12-05 as torch-fidelity publishes them; a file with another
-checksum is refused, since its numbers could be compared with nobody's.
+Its weights are TensorFlow's of 2015-12-05, as published by torch-fidelity. Any other weights are
+refused, because their results could not be compared with published ones.
 """
 
 import hashlib
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-INCEPTION = "inception"
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 _NAME = "weights-inception-2015-12-05-6726825d.pth"
 _URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{_NAME}"
-SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-_NUM_BYTES = 95_628_359
+_HINT = f"download {_URL} (sha256 {SHA256}) and pass the file with --features"
 
 
-class _Inception(nn.Module):
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+def load_inception(path: Path | None) -> nn.Module:
+    """Returns the network in eval mode: uint8 (N, 3, H, W) -> features (N, 2048), logits (N, 1008).
 
-        wanted = ["2048", "logits_unbiased"]
-        self.extractor = FeatureExtractorInceptionV3("inception", wanted, str(path))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps uint8 (N, 3, H, W) to features (N, 2048) and logits (N, 1008)."""
-        features, logits = self.extractor(images)
-        return features, logits
-
-
-def load_inception(path: Path | None) -> tuple[nn.Module, str]:
-    """Returns the network, from a file or a download when `path` is None, and its sha256.
-
-    Raises ValueError if there is neither, or the weights are not the standard ones.
+    Without a path, the weights are downloaded once, into torch's cache. Raises ValueError if they
+    are missing, cannot be downloaded, or are not the standard ones.
     """
-    path = _downloaded() if path is None else path
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = path or _download()
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; {_by_hand()}")
-    # compared before it is unpickled
-    if path.stat().st_size != _NUM_BYTES or _sha256(path) != SHA256:
-        raise ValueError(f"{path}: not the standard Inception weights; {_by_hand()}")
-    return _Inception(path).eval(), SHA256
+        raise ValueError(f"{path}: no such file; {_HINT}")
+    with open(path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != SHA256:  # checked before the file is unpickled
+        raise ValueError(f"{path}: not the standard Inception weights; {_HINT}")
+    return FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(path)).eval()
 
 
-def _downloaded() -> Path:
-    """Returns the file's place in torch's own cache, where it is fetched once."""
+def _download() -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / _NAME
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(_URL, str(path), hash_prefix=SHA256, progress=False)
-        except (URLError, OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"the Inception weights could not be downloaded ({reason}); {_by_hand()}"
-            ) from None
+        except (OSError, RuntimeError) as error:  # no connection; another checksum
+            raise ValueError(f"cannot download the Inception weights ({error}); {_HINT}") from None
     return path
-
-
-def _by_hand() -> str:
-    return f"fetch {_URL} (sha256 {SHA256}) and name that file with --features"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,68 +1,75 @@
-"""Owns the real images that generators are compared with, and what a network says of them.
+"""The real images that generators are compared with, prepared once: their features and patches.
 
 Shapes: N images, C channels, H x W pixels; images as uint8 (N, C, H, W).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gan.config.settings import DataConfig
 from gan.data.pack import PackedImages, Progress, pack
 from gan.data.sources import NothingHeldOut, open_source
 from gan.latents import rng
-from gan.metrics.features import FeatureNetwork, Features, load_features
-from gan.metrics.pyramid import Pyramid, pyramid
+from gan.metrics.features import FeatureNetwork, load_features
+from gan.metrics.pyramid import sample_patches
 
-NONE = "none"
-_SHIPPED = {
+_NONE = "none"
+_DEFAULT_NETWORKS = {
     "mnist": "mnist",
     "mnist5k": "mnist",
     "stacked_mnist": "mnist",
     "fashion_mnist": "fashion_mnist",
     "cifar10": "cifar10",
-    "celeba": "cifar10",  # the only one that knows photographs
+    "celeba": "cifar10",  # the only one trained on photographs
 }
-_FEWEST = 10
+_MIN_IMAGES = 10
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What evaluation needs of the real images; made once, used at every evaluation."""
+    """Real images, prepared once for every evaluation; the reference images are training images."""
 
     network: FeatureNetwork | None
-    features: Features | None  # of the real images
-    pyramid: Pyramid
+    features: Tensor | None  # of the reference images (num, F), if there is a network
+    patches: dict[int, Tensor]  # of the reference images; see sample_patches
     train: PackedImages
-    other: np.ndarray  # real images (N, C, H, W) that are not among the reference's own
-    pool: np.ndarray  # positions in `train` of the images that a sample could be a copy of
+    floor_images: np.ndarray  # other real images (num, C, H, W), for the floor
+    pool: np.ndarray  # indices of all training images that are not floor images
     split: dict[str, str]
     num: int
     seed: int
 
 
 def default_network(source: str) -> str:
-    """Returns the name of the shipped network for a data source, or none."""
-    return _SHIPPED.get(source, NONE)
+    """Returns the name of the network that ships for a data source, or "none"."""
+    return _DEFAULT_NETWORKS.get(source, _NONE)
 
 
 def choose_network(
     cfg: DataConfig, device: torch.device, name: str | Path | None = None
 ) -> FeatureNetwork | None:
-    """Loads the network of a name or file (gan.metrics.features.load_features), else the one that
-    ships for the data, if there is one and it sees the images' colours; `none` is none."""
+    """Loads a network by name or file (see `load_features`); "none" gives None.
+
+    Without a name, loads the one that ships for the data, or gives None if there is none or it is
+    for grey images and the data are in colour. For Stacked-MNIST, a grey network is applied
+    channel by channel.
+    """
     chosen = name or default_network(cfg.source)
-    if chosen == NONE:
+    if chosen == _NONE:
         return None
     network = load_features(chosen, device)
-    is_blind = network.channels < cfg.channels and cfg.source != "stacked_mnist"
-    return None if is_blind and not name else network
+    lacks_colour = network.channels < cfg.channels
+    if cfg.source == "stacked_mnist":
+        return replace(network, per_channel=lacks_colour)
+    return None if lacks_colour and not name else network
 
 
 def held_out_images(cfg: DataConfig, progress: Progress | None = None) -> PackedImages | None:
-    """Returns the packed held-out images of a source that has them."""
+    """Returns the packed test images of a source, or None if it has none."""
     try:
         return pack(open_source(cfg, "test"), cfg, progress)
     except NothingHeldOut:
@@ -77,45 +84,32 @@ def make_reference(
     num: int,
     seed: int,
 ) -> Reference:
-    """Prepares `num` training images, or as many as there are, to be compared with.
+    """Draws `num` training images as the reference, fewer if the data set is too small.
 
-    The floor is measured on held-out images, else on training images beside the reference's own.
+    As many floor images are drawn from `held_out`, or without it from the other training images.
+    Raises ValueError if that is fewer than 10.
     """
-    most = min(len(train), len(held_out)) if held_out else len(train) // 2
-    num = min(num, most)
-    if num < _FEWEST:
-        raise ValueError(f"an evaluation needs at least {_FEWEST} images; got {num} to compare")
+    num = min(num, len(train), len(held_out)) if held_out else min(num, len(train) // 2)
+    if num < _MIN_IMAGES:
+        raise ValueError(
+            f"evaluation needs at least {_MIN_IMAGES} images; --num and the data allow only {num}"
+        )
     order = rng(seed, 0, "real").permutation(len(train))
+    real, others = train.images[order[:num]], order[num : 2 * num]
     if held_out:
-        other = held_out.images[rng(seed, 1, "real").permutation(len(held_out))[:num]]
+        floor_images = held_out.images[rng(seed, 1, "real").permutation(len(held_out))[:num]]
         pool, floor = np.arange(len(train)), "test"
     else:
-        other = train.images[order[num : 2 * num]]
-        pool, floor = np.setdiff1d(np.arange(len(train)), order[num : 2 * num]), "train, others"
-    real = train.images[order[:num]]
+        floor_images = train.images[others]
+        pool, floor = np.setdiff1d(np.arange(len(train)), others), "train, others"
     return Reference(
         network=network,
-        features=look(network, real, train) if network else None,
-        pyramid=pyramid(real, seed=seed),
+        features=network(real).features if network else None,
+        patches=sample_patches(real, seed=seed),
         train=train,
-        other=other,
+        floor_images=floor_images,
         pool=pool,
         split={"real": "train", "floor": floor},
         num=num,
         seed=seed,
     )
-
-
-def look(network: FeatureNetwork, images: np.ndarray, train: PackedImages) -> Features:
-    """Runs the network; on Stacked-MNIST a grey one sees each channel as an image of its own."""
-    if not is_stacked(network, train):
-        return network(images)
-    height, width = images.shape[2:]
-    seen = network(images.reshape(-1, 1, height, width))  # (3N, 1, H, W)
-    return Features(
-        *(part.unflatten(0, (-1, 3)).flatten(1) for part in (seen.features, seen.logits))
-    )
-
-
-def is_stacked(network: FeatureNetwork, train: PackedImages) -> bool:
-    return (network.channels, train.images.shape[1], len(train.classes)) == (1, 3, 1000)
