@@ -23,10 +23,9 @@ from PIL import Image
 
 from gan.config.settings import DataConfig
 from gan.data.batches import batch_indices, batches, resident, streamed
+from gan.data.datasets import MissingData, NothingHeldOut, open_source, read_idx
 from gan.data.decode import BadImage
-from gan.data.idx import read_idx
 from gan.data.pack import PackedImages, pack, peek
-from gan.data.sources import MissingData, NothingHeldOut, open_source
 
 
 def folder_config(root: Path, **changes: object) -> DataConfig:
@@ -199,7 +198,7 @@ _PACK = """
 import sys
 from gan.config.settings import DataConfig
 from gan.data.pack import pack
-from gan.data.sources import open_source
+from gan.data.datasets import open_source
 cfg = DataConfig(source="folder", root=sys.argv[1], image_size=64, channels=3)
 print(pack(open_source(cfg), cfg).checksum)
 """

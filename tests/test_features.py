@@ -14,8 +14,8 @@ import train_features
 from safetensors.torch import save_file
 
 from gan.config.settings import DataConfig, HardwareConfig
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.machine.precision import choose_precision
 from gan.metrics import features
 from gan.metrics.features import Classifier, FeatureNetwork, load_features, save_classifier

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gan.config.settings import DataConfig
+from gan.data.datasets import open_source
 from gan.data.pack import pack
-from gan.data.sources import open_source
 from gan.metrics import distances
 from gan.metrics.inception import SHA256 as INCEPTION_SHA256
 from gan.metrics.pyramid import pyramid, sliced_wasserstein

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from gan.config.settings import DataConfig
+from gan.data.datasets import NothingHeldOut, open_source
 from gan.data.pack import PackedImages, Progress, pack
-from gan.data.sources import NothingHeldOut, open_source
 from gan.latents import rng
 from gan.metrics.features import FeatureNetwork, Features, load_features
 from gan.metrics.pyramid import Pyramid, pyramid

@@ -19,8 +19,8 @@ from gan.checkpoint import (
 )
 from gan.config.settings import Config
 from gan.data.batches import Batch, batches
+from gan.data.datasets import open_source
 from gan.data.pack import Progress, pack
-from gan.data.sources import open_source
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.ranks import Ranks, from_first, largest, process_group
 from gan.machine.signals import StopRequest, stop_on_signals
