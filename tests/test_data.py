@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,8 @@ from gan.data.batches import batch_indices, batches, resident, streamed
 from gan.data.datasets import MissingData, NothingHeldOut, open_source, read_idx
 from gan.data.decode import BadImage
 from gan.data.pack import PackedImages, pack, peek
+
+SmallDisk = Callable[[Path, str], None]
 
 
 def folder_config(root: Path, **changes: object) -> DataConfig:
@@ -180,6 +183,22 @@ def test_a_read_only_root_packs_into_the_cache(
     (images / "packed").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert packed(folder_config(images)).folder.is_relative_to(tmp_path / "cache")
+
+
+def test_existing_pack_in_a_read_only_folder_is_used(
+    images: Path, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = tmp_path / "shared"
+    small_disk(root, "size=4m")
+    shutil.copytree(images, root / "images")
+    cfg = folder_config(root / "images")
+    first = packed(cfg)
+    Path(f"{first.folder}.lock").unlink()
+    small_disk(root, "ro")
+    second = packed(cfg)
+    assert (second.folder, second.checksum) == (first.folder, first.checksum)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_peek_reads_a_few_images_and_writes_nothing(images: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +49,13 @@ def pack(source: Source, cfg: DataConfig, progress: Progress | None = None) -> P
     """
     key = json.dumps([source.fingerprint, cfg.image_shape, cfg.fit, cfg.on_bad_image])
     name = f"{cfg.source}-{'x'.join(map(str, cfg.image_shape))}-{_sha256(key)[:12]}"
-    folder = _packed_root(cfg) / name
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "pack.json").exists():
-            _remove_leftovers(folder)
-            _require_space(folder.parent, len(source) * int(np.prod(cfg.image_shape)))
-            _write(source, cfg, folder, progress or (lambda done, total: None))
+    folder = _choose_place(cfg, name) / name
+    if not folder.exists():
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():  # another process may have written it meanwhile
+                _remove_leftovers(folder)
+                _require_space(folder.parent, len(source) * int(np.prod(cfg.image_shape)))
+                _write(source, cfg, folder, progress or (lambda done, total: None))
     return _open(folder)
 
 
@@ -65,18 +67,24 @@ def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
     return images
 
 
-def _packed_root(cfg: DataConfig) -> Path:
+def _choose_place(cfg: DataConfig, name: str) -> Path:
+    """Returns the folder that has the pack (it may be read-only), else the first writable one.
+
+    The choices are beside the data and in the user's cache.
+    """
     root = Path(cfg.root).expanduser()
     root = root.parent if root.is_file() else root
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan"
-    for place in (root / "packed", cache / "packed"):
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(place, os.W_OK):
+    places = [root / "packed", cache / "packed"]
+    for place in places:
+        if os.access(place / name / "pack.json", os.R_OK):
             return place
-    raise ValueError(f"neither {root} nor {cache} can be written; set data.root or XDG_CACHE_HOME")
+    for place in places:
+        with suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            if os.access(place, os.W_OK):
+                return place
+    raise ValueError(f"cannot write to {root} or {cache}; set data.root or XDG_CACHE_HOME")
 
 
 def _write(source: Source, cfg: DataConfig, folder: Path, progress: Progress) -> None:
