@@ -172,8 +172,8 @@ def evaluate(
 def data(config: Path, overrides: tuple[str, ...]) -> None:
     """Find, check, download (where possible) and pack the images of a config."""
     from gan.config.reader import load_config
+    from gan.data.datasets import NothingHeldOut, Split, open_source
     from gan.data.pack import pack, summary
-    from gan.data.sources import NothingHeldOut, Split, open_source
 
     cfg = load_config(config, overrides)
     splits: tuple[tuple[Split, str], ...] = (("train", "training"), ("test", "held out"))

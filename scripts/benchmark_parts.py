@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from gan.config.settings import Config, DataConfig
 from gan.data.batches import batches
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.machine.precision import autocast
 from gan.machine.replay import PLAIN_CALLS
 from gan.training.state import TrainState

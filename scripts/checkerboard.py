@@ -18,8 +18,8 @@ from torch import Tensor
 
 from gan.config.reader import load_config
 from gan.config.settings import Config
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import choose_precision
 from gan.metrics.distances import frechet_distance

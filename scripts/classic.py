@@ -21,8 +21,8 @@ from gan.checkpoint import save_checkpoint
 from gan.config.reader import load_config
 from gan.config.settings import Config, DataConfig, HardwareConfig, TrainConfig
 from gan.data.batches import batches
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.machine.precision import choose_device, choose_precision
 from gan.metrics.evaluate import evaluate
 from gan.sampling import load_trained

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from gan.config.settings import DataConfig, HardwareConfig
 from gan.data.batches import batch_indices
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.machine.precision import Precision, autocast, choose_device, choose_precision
 from gan.metrics.features import Classifier, load_features, save_classifier
 

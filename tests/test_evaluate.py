@@ -15,8 +15,8 @@ from torch import Tensor
 from gan.checkpoint import Checkpoint
 from gan.config.reader import parse_config
 from gan.config.settings import DataConfig
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.machine.precision import choose_precision
 from gan.metrics import inception
 from gan.metrics.evaluate import evaluate, memorisation, score

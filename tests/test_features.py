@@ -14,8 +14,8 @@ import train_features
 from safetensors.torch import save_file
 
 from gan.config.settings import DataConfig, HardwareConfig
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.machine.precision import choose_precision
 from gan.metrics import features
 from gan.metrics.features import Classifier, FeatureNetwork, load_features, save_classifier
@@ -102,7 +102,7 @@ def test_shipped_network_has_the_stated_accuracy_on_test_images(name: str) -> No
     except ValueError:
         pytest.skip(f"{name} is not available")
     assert source.labels is not None
-    images = np.stack([np.asarray(source.read(i)) for i in range(0, len(source), 5)])
+    images = np.stack([np.asarray(source.read(name)) for name in source.names[::5]])
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     stated = float(network.metadata["test_accuracy"])
     assert accuracy(network, images, source.labels[::5]) == pytest.approx(stated, abs=0.01)

@@ -11,8 +11,8 @@ import torch
 from gan.checkpoint import newest_checkpoint
 from gan.config.settings import Config
 from gan.data.batches import batches, resident, streamed
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.machine.precision import choose_precision
 from gan.sampling import load_trained
 from gan.training.loop import train

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from gan.config.settings import DataConfig
-from gan.data import sources
+from gan.data import datasets
+from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.data.source import Source
-from gan.data.sources import open_source
 from gan.metrics.evaluate import score
 from gan.metrics.reference import (
     choose_network,
@@ -59,13 +59,13 @@ def test_grey_network_is_used_for_colour_images_only_by_name_or_channel() -> Non
 def test_damaged_held_out_images_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def damaged(place: Path, split: sources.Split, cfg: DataConfig, download: bool) -> Source:
+    def damaged(place: Path, split: datasets.Split, cfg: DataConfig, download: bool) -> Source:
         if split == "test":
             raise ValueError("a damaged file")
         return intact(place, split, cfg, download)
 
-    intact = sources.SOURCES["synthetic"]
-    monkeypatch.setitem(sources.SOURCES, "synthetic", damaged)
+    intact = datasets.SOURCES["synthetic"]
+    monkeypatch.setitem(datasets.SOURCES, "synthetic", damaged)
     cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
     with pytest.raises(ValueError, match="a damaged file"):
         held_out_images(cfg)

@@ -1,8 +1,8 @@
-"""Owns packed data: every image decoded once into a checked, memory-mapped uint8 array.
+"""Packs: every image of a data set, decoded once into a checked, memory-mapped uint8 array.
 
-A pack is a folder with images.npy (N, C, H, W), labels.npy (N,) when there are labels, and
-pack.json. It is made beside its place and renamed there, so one that exists is whole; its name
-carries the source's fingerprint, so a changed source makes a new one.
+A pack is a folder with images.npy (N, C, H, W), labels.npy (N,) if there are labels, and
+pack.json. It is written under another name and then renamed, so a pack that exists is complete.
+Its name holds a hash of the source's fingerprint, so a changed source gets a new pack.
 """
 
 import errno
@@ -12,8 +12,10 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -24,12 +26,12 @@ from gan.data.source import Source
 from gan.data.workers import decode_all
 
 _MAX_LISTED = 20
-Progress = Callable[[int, int], None]  # (images done, images in all)
+Progress = Callable[[int, int], None]  # (images done, all images)
 
 
 @dataclass(frozen=True)
 class PackedImages:
-    """What a run learns from."""
+    """The images and labels of a pack."""
 
     images: np.ndarray  # uint8 (N, C, H, W), memory-mapped
     labels: np.ndarray | None  # int64 (N,), memory-mapped
@@ -42,91 +44,107 @@ class PackedImages:
 
 
 def pack(source: Source, cfg: DataConfig, progress: Progress | None = None) -> PackedImages:
-    """Returns the packed images of a source, packing them first if that was not done yet.
+    """Returns the pack of a source, and writes it first if there is none.
 
-    Raises ValueError, listing each bad image with its reason, unless data.on_bad_image is skip.
+    Raises ValueError with a list of the bad images, unless data.on_bad_image is skip.
     """
     key = json.dumps([source.fingerprint, cfg.image_shape, cfg.fit, cfg.on_bad_image])
-    name = f"{cfg.source}-{'x'.join(map(str, cfg.image_shape))}-{_sha256(key)[:12]}"
-    folder = _packed_root(cfg) / name
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "pack.json").exists():
-            _remove_leftovers(folder)
-            _require_space(folder.parent, len(source) * int(np.prod(cfg.image_shape)))
-            _write(source, cfg, folder, progress or (lambda done, total: None))
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    name = f"{cfg.source}-{'x'.join(map(str, cfg.image_shape))}-{digest[:12]}"
+    folder = _choose_place(cfg, name) / name
+    if not folder.exists():
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():  # another process may have written it meanwhile
+                _write(source, cfg, folder, progress)
     return _open(folder)
 
 
 def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
-    """Decodes the first images straight from the source: uint8 (n, C, H, W); writes nothing."""
-    indices = range(min(count, len(source)))
-    images, bad = decode_chunk(source.read, indices, cfg.image_shape, cfg.fit)
+    """Decodes the first images without writing anything; returns uint8 (n, C, H, W)."""
+    names = source.names[:count]
+    images, bad = decode_chunk(names, source.read, shape=cfg.image_shape, fit=cfg.fit)
     _refuse_bad(source, cfg, bad, len(images))
     return images
 
 
-def _packed_root(cfg: DataConfig) -> Path:
+def _choose_place(cfg: DataConfig, name: str) -> Path:
+    """Returns the folder that has the pack (it may be read-only), else the first writable one.
+
+    The choices are beside the data and in the user's cache.
+    """
     root = Path(cfg.root).expanduser()
     root = root.parent if root.is_file() else root
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan"
-    for place in (root / "packed", cache / "packed"):
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(place, os.W_OK):
+    places = [root / "packed", cache / "packed"]
+    for place in places:
+        if os.access(place / name / "pack.json", os.R_OK):
             return place
-    raise ValueError(f"neither {root} nor {cache} can be written; set data.root or XDG_CACHE_HOME")
+    for place in places:
+        with suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            if os.access(place, os.W_OK):
+                return place
+    raise ValueError(f"cannot write to {root} or {cache}; set data.root or XDG_CACHE_HOME")
 
 
-def _write(source: Source, cfg: DataConfig, folder: Path, progress: Progress) -> None:
-    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
+def _write(source: Source, cfg: DataConfig, folder: Path, progress: Progress | None) -> None:
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed process
+    _require_space(folder.parent, len(source) * int(np.prod(cfg.image_shape)))
     part.mkdir()
     try:
-        images = np.lib.format.open_memmap(
-            part / "images.npy", mode="w+", dtype=np.uint8, shape=(len(source), *cfg.image_shape)
-        )
-        good: list[int] = []
-        bad: dict[int, str] = {}
-        for indices, decoded, failures in decode_all(source, cfg):
-            images[len(good) : len(good) + len(decoded)] = decoded
-            good += [index for index in indices if index not in failures]
-            bad.update(failures)
-            progress(len(good) + len(bad), len(source))
-        _refuse_bad(source, cfg, bad, len(good))
-        images.flush()
-        _finish(source, part, images, np.array(good), bad)
+        bad = _write_images(part / "images.npy", source, cfg, progress)
+        if source.labels is not None:
+            np.save(part / "labels.npy", source.labels[[name not in bad for name in source.names]])
+        meta = {
+            "images_crc32": _crc32(part / "images.npy"),
+            "labels_crc32": _crc32(part / "labels.npy"),
+            "classes": source.classes,
+            "place": source.place,
+            "left_out": {str(name): reason for name, reason in bad.items()},
+        }
+        (part / "pack.json").write_text(json.dumps(meta, indent=1))
+        for path in part.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
         part.rename(folder)
-    except BaseException:
+    finally:
         shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
-def _finish(
-    source: Source, part: Path, images: np.ndarray, good: np.ndarray, bad: dict[int, str]
-) -> None:
-    if bad:
-        np.save(part / "whole.npy", images[: len(good)])
-        os.replace(part / "whole.npy", part / "images.npy")
-    if source.labels is not None:
-        np.save(part / "labels.npy", source.labels[good])
-    meta = {
-        "images_crc32": _crc32(part / "images.npy"),
-        "labels_crc32": _crc32(part / "labels.npy"),
-        "classes": source.classes,
-        "place": source.place,
-        "left_out": {str(source.names[index]): reason for index, reason in bad.items()},
-    }
-    (part / "pack.json").write_text(json.dumps(meta, indent=1))
-    for path in part.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
+def _require_space(place: Path, num_bytes: int) -> None:
+    free = shutil.disk_usage(place).free
+    if free < num_bytes:
+        problem = f"packing needs {num_bytes / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free"
+        raise OSError(errno.ENOSPC, problem, str(place))
+
+
+def _write_images(
+    path: Path, source: Source, cfg: DataConfig, progress: Progress | None
+) -> dict[Any, str]:
+    """Writes the usable images; returns {name: reason} for the others."""
+    num_good = 0
+    bad: dict[Any, str] = {}
+    with open(path, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(source), *cfg.image_shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for images, bad_of_chunk in decode_all(source, cfg.image_shape, cfg.fit):
+            file.write(images.tobytes())
+            num_good += len(images)
+            bad |= bad_of_chunk
+            if progress:
+                progress(num_good + len(bad), len(source))
+        _refuse_bad(source, cfg, bad, num_good)
+        file.seek(0)  # NumPy pads the header to the same length for any number of images
+        header["shape"] = (num_good, *cfg.image_shape)
+        np.lib.format.write_array_header_1_0(file, header)
+    return bad
 
 
 def _open(folder: Path) -> PackedImages:
     meta = json.loads((folder / "pack.json").read_text())
     for name in ("images", "labels"):
-        # also brings the file into the page cache, where training wants it
+        # this also brings the file into the page cache, for training
         if _crc32(folder / f"{name}.npy") != meta[f"{name}_crc32"]:
             raise ValueError(f"{folder / name}.npy is damaged; delete {folder} to pack it again")
     has_labels = meta["labels_crc32"] is not None
@@ -139,34 +157,6 @@ def _open(folder: Path) -> PackedImages:
     )
 
 
-def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[int, str], num_good: int) -> None:
-    if not bad or (cfg.on_bad_image == "skip" and num_good):
-        return
-    lines = [f"  {source.names[i]}: {reason}" for i, reason in list(bad.items())[:_MAX_LISTED]]
-    if len(bad) > _MAX_LISTED:
-        lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")
-    advice = " (set data.on_bad_image to skip to leave them out)" if num_good else ""
-    raise ValueError(
-        f"{len(bad):,} of {len(source):,} images of {source.place} cannot be used{advice}:\n"
-        + "\n".join(lines)
-    )
-
-
-def _remove_leftovers(folder: Path) -> None:
-    for path in folder.parent.glob(f"{folder.name}.part*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _require_space(place: Path, num_bytes: int) -> None:
-    free = shutil.disk_usage(place).free
-    if free < num_bytes:
-        raise OSError(
-            errno.ENOSPC,
-            f"packing needs {num_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            str(place),
-        )
-
-
 def _crc32(path: Path) -> int | None:
     if not path.exists():
         return None
@@ -177,23 +167,30 @@ def _crc32(path: Path) -> int | None:
     return crc
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[Any, str], num_good: int) -> None:
+    if not bad or (cfg.on_bad_image == "skip" and num_good):
+        return
+    lines = [f"  {name}: {reason}" for name, reason in list(bad.items())[:_MAX_LISTED]]
+    if len(bad) > _MAX_LISTED:
+        lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")
+    hint = "; leave them out with --set data.on_bad_image=skip" if num_good else ""
+    raise ValueError(
+        f"{len(bad):,} of {len(source):,} images of {source.place} cannot be used{hint}:\n"
+        + "\n".join(lines)
+    )
 
 
 def summary(source: Source, packed: PackedImages) -> str:
-    """Says what was found, packed and left out."""
-    _, channels, height, width = packed.images.shape
+    """Reports what was found, packed and left out."""
     num_bad = len(source) - len(packed)
+    classes = f"{len(packed.classes)}: {', '.join(packed.classes[:10])}"
     lines = [
         f"found    {len(source):,} images in {source.place}",
         *(f"         {note}" for note in source.notes),
         *([f"left out {num_bad:,} bad images, listed in pack.json"] if num_bad else []),
-        f"first    {', '.join(str(name) for name in source.names[:3])}",
-        f"classes  {len(packed.classes)}: {', '.join(packed.classes[:10])}"
-        if packed.classes
-        else "classes  none",
-        f"packed   {len(packed):,} images {channels}x{height}x{width}, "
+        f"first    {', '.join(map(str, source.names[:3]))}",
+        f"classes  {classes if packed.classes else 'none'}",
+        f"packed   {len(packed):,} images {'x'.join(map(str, packed.images.shape[1:]))}, "
         f"{packed.images.nbytes / 1e6:,.1f} MB, in {packed.folder}",
     ]
     return "\n".join(lines)

@@ -1,14 +1,15 @@
-"""Owns what a data set is, and how one is made of arrays, a folder or a zip of images."""
+"""Source: a data set that is read image by image, from arrays, a folder or a zip file."""
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from gan.data.decode import SUFFIXES, read_file, read_zip_member
@@ -18,13 +19,13 @@ from gan.data.decode import SUFFIXES, read_file, read_zip_member
 class Source:
     """A data set that can be read image by image."""
 
-    place: str  # for messages: the folder or file
-    names: Sequence[object]  # of each image, for messages
-    read: Callable[[int], Image.Image]  # picklable when `parallel`
-    fingerprint: str  # changes when a file of the source does
+    place: str  # the folder or file, for messages
+    names: Sequence[Any]  # of the images: paths in a folder or zip, or numbers
+    read: Callable[[Any], Image.Image]  # of a name; can be pickled if `parallel`
+    fingerprint: str  # changes when a file of the source changes
     labels: np.ndarray | None = None  # int64 (N,)
     classes: tuple[str, ...] = ()
-    parallel: bool = False  # decoding is worth worker processes
+    parallel: bool = False  # whether to decode in worker processes
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -32,110 +33,84 @@ class Source:
 
 
 def from_arrays(
-    place: str,
     images: np.ndarray,
-    labels: np.ndarray,
+    labels: ArrayLike,
+    *,
     classes: tuple[str, ...],
+    place: str,
     fingerprint: str,
 ) -> Source:
-    """Makes a source of uint8 images (N, H, W) or (N, H, W, 3) and int64 labels (N,)."""
-    read = partial(_from_array, images)
-    return Source(place, range(len(images)), read, fingerprint, labels, classes)
-
-
-def _from_array(images: np.ndarray, index: int) -> Image.Image:
-    return Image.fromarray(images[index])
+    """Makes a source of uint8 images (N, H, W) or (N, H, W, 3) and integer labels (N,)."""
+    return Source(
+        place=place,
+        names=range(len(images)),
+        read=lambda i: Image.fromarray(images[i]),
+        fingerprint=fingerprint,
+        labels=np.asarray(labels, dtype=np.int64),
+        classes=classes,
+    )
 
 
 def from_folder(folder: Path) -> Source:
-    """Makes a source of all image files below a folder; ValueError if there is none.
+    """Makes a source of all image files in a folder and its subfolders.
 
-    When all lie in subfolders, those of the first level are the classes; one folder around them
-    all, as a zip of a folder has it, is none.
+    If every image is in a subfolder, the subfolders of the first level are the classes. A single
+    folder around all images, as in most zips, is not a class. Raises ValueError if there are no
+    images.
     """
-    names, others, digest = [], 0, hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if not path.is_file() or _is_aside(inside):
-            continue
-        if path.suffix.lower() not in SUFFIXES:
-            others += 1
-            continue
-        stat = path.stat()
-        names.append(inside.as_posix())
-        digest.update(f"{inside.as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return _from_names(str(folder), names, others, partial(read_file, str(folder)), digest)
+    paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    source = _from_files(folder, [path.as_posix() for path in paths], read_file)
+    digest = hashlib.sha256()
+    for name in source.names:
+        stat = (folder / name).stat()
+        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return replace(source, fingerprint=digest.hexdigest())
 
 
 def from_zip(archive: Path) -> Source:
-    """Makes a source of all image files in a zip, as `from_folder` does."""
+    """Makes a source of all image files in a zip, with classes as in `from_folder`."""
     try:
         with zipfile.ZipFile(archive) as zipped:
-            members = [
-                m.filename
-                for m in zipped.infolist()
-                if not m.is_dir() and not _is_aside(PurePosixPath(m.filename))
-            ]
+            files = sorted(member.filename for member in zipped.infolist() if not member.is_dir())
     except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{archive}: not a readable zip of images ({error})") from None
-    names = sorted(name for name in members if PurePosixPath(name).suffix.lower() in SUFFIXES)
+        raise ValueError(f"{archive}: not a readable zip file ({error})") from None
     stat = archive.stat()
     digest = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns}".encode())
-    others = len(members) - len(names)
-    return _from_names(str(archive), names, others, partial(read_zip_member, str(archive)), digest)
+    return replace(_from_files(archive, files, read_zip_member), fingerprint=digest.hexdigest())
 
 
-def _is_aside(path: PurePath) -> bool:
-    """Tells our packs, hidden files and folders, and what a Mac adds to a zip."""
-    hidden = any(part.startswith(".") and part != ".." for part in path.parts)
-    return hidden or path.parts[0] in ("packed", "__MACOSX")
-
-
-def _from_names(
-    place: str, names: list[str], others: int, read: Any, digest: "hashlib._Hash"
-) -> Source:
+def _from_files(place: Path, files: list[str], read: Callable[[str, str], Image.Image]) -> Source:
+    """Makes a source of the image files among `files`, without a fingerprint."""
+    visible = [name for name in files if not _is_hidden(PurePosixPath(name))]
+    names = [name for name in visible if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    num_others = len(visible) - len(names)
     if not names:
-        raise ValueError(
-            f"{place}: no images (looked for {' '.join(sorted(SUFFIXES))}, also in subfolders; "
-            f"{others:,} other files are there)"
-        )
-    labels, classes = _first_level(names)
+        suffixes = " ".join(sorted(SUFFIXES))
+        raise ValueError(f"{place}: no images ({suffixes}) among {num_others:,} files")
+    labels, classes = _classes(names)
     return Source(
-        place=place,
+        place=str(place),
         names=names,
-        read=partial(read, names),
-        fingerprint=digest.hexdigest(),
+        read=partial(read, str(place)),
+        fingerprint="",
         labels=labels,
         classes=classes,
         parallel=True,
-        notes=[f"{others:,} other files left out"] if others else [],
+        notes=[f"{num_others:,} other files left out"] if num_others else [],
     )
 
 
-def _first_level(names: Iterable[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _is_hidden(path: PurePosixPath) -> bool:
+    """Returns whether to ignore a file: hidden, in our own packs, or added to a zip by macOS."""
+    is_dotted = any(part.startswith(".") and part != ".." for part in path.parts)
+    return is_dotted or path.parts[:1] in (("packed",), ("__MACOSX",))
+
+
+def _classes(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     paths = [PurePosixPath(name).parts for name in names]
     while min(map(len, paths)) > 1 and len({path[0] for path in paths}) == 1:
-        paths = [path[1:] for path in paths]  # a folder around them all, as in most zips
+        paths = [path[1:] for path in paths]  # a folder around all images
     if min(map(len, paths)) == 1:
         return None, ()
-    classes = sorted({path[0] for path in paths})
-    numbers = {name: number for number, name in enumerate(classes)}
-    return np.array([numbers[path[0]] for path in paths], dtype=np.int64), tuple(classes)
-
-
-def subset(source: Source, picks: Sequence[int], *, fingerprint: str, note: str) -> Source:
-    """Makes a source of some of a source's images."""
-    return replace(
-        source,
-        names=[source.names[i] for i in picks],
-        read=partial(_read_picked, source.read, picks),
-        fingerprint=fingerprint,
-        labels=None if source.labels is None else source.labels[list(picks)],
-        notes=[*source.notes, note],
-    )
-
-
-def _read_picked(
-    read: Callable[[int], Image.Image], picks: Sequence[int], index: int
-) -> Image.Image:
-    return read(picks[index])
+    classes, labels = np.unique([path[0] for path in paths], return_inverse=True)
+    return labels.astype(np.int64), tuple(classes.tolist())

@@ -1,95 +1,81 @@
-"""Owns decoding in worker processes: none of its ways to fail takes the packer with it."""
+"""Image decoding in worker processes, so that a crash in a decoder does not end the caller.
+
+Workers import this module, gan.data.source and gan.data.decode; none of these imports torch.
+"""
 
 import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context, parent_process
 from typing import Any
 
 import numpy as np
 
-from gan.config.settings import DataConfig
 from gan.data.decode import decode_chunk
 from gan.data.source import Source
 
-_CHUNK = 256
-Decoded = tuple[range, np.ndarray, dict[int, str]]
+_CHUNK = 256  # images
+_MAX_PENDING = 8  # chunks, so that memory does not grow with the data set
+
+Names = Sequence[Any]
+Decoded = tuple[np.ndarray, dict[Any, str]]
+Decode = Callable[[Names], Decoded]
 
 
-def decode_all(source: Source, cfg: DataConfig) -> Iterator[Decoded]:
-    """Yields (indices, images, reasons by index of the bad ones) in order of the source."""
-    chunks = [range(i, min(i + _CHUNK, len(source))) for i in range(0, len(source), _CHUNK)]
-    how = (cfg.image_shape, cfg.fit)
+def decode_all(source: Source, shape: tuple[int, int, int], fit: str) -> Iterator[Decoded]:
+    """Yields the results of `decode_chunk` for all images of a source, in order."""
+    decode = partial(decode_chunk, read=source.read, shape=shape, fit=fit)
+    chunks = deque(source.names[i : i + _CHUNK] for i in range(0, len(source), _CHUNK))
     if not source.parallel:
-        for chunk in chunks:
-            yield chunk, *decode_chunk(source.read, chunk, *how)
+        yield from map(decode, chunks)
         return
     while chunks:
         try:
-            for result in _decode_in_workers(source, chunks, how):
-                yield result
-                chunks = chunks[1:]
+            for decoded in _decode_in_workers(decode, list(chunks), _num_cores()):
+                chunks.popleft()
+                yield decoded
         except BrokenProcessPool:
-            # one of these images kills its decoder: each gets a process of its own
-            for index in chunks[0]:
-                yield _decode_alone(source, index, how)
-            chunks = chunks[1:]
+            for name in chunks.popleft():  # the image that crashed the decoder may be among them
+                yield _decode_alone(decode, name)
 
 
-def _decode_in_workers(source: Source, chunks: list[range], how: tuple) -> Iterator[Decoded]:
-    with _workers(source, _num_cores()) as workers:
-        pending: deque[tuple[range, Future]] = deque()
-        waiting = iter(chunks)
-        while True:
-            # a bounded queue: memory does not grow with the data set
-            while len(pending) < 8 and (chunk := next(waiting, None)):
-                pending.append((chunk, _submit(workers, chunk, how)))
-            if not pending:
-                return
-            chunk, future = pending.popleft()
-            yield chunk, *future.result()
+def _decode_alone(decode: Decode, name: Any) -> Decoded:
+    try:
+        [decoded] = _decode_in_workers(decode, [[name]], 1)
+        return decoded
+    except BrokenProcessPool:
+        no_images, _ = decode([])
+        return no_images, {name: "its decoder crashed"}
 
 
-def _decode_alone(source: Source, index: int, how: tuple) -> Decoded:
-    chunk = range(index, index + 1)
-    with _workers(source, 1) as workers:
-        try:
-            return chunk, *_submit(workers, chunk, how).result()
-        except BrokenProcessPool:
-            return chunk, np.empty((0, *how[0]), np.uint8), {index: "its decoder crashed"}
+def _decode_in_workers(decode: Decode, chunks: list[Names], count: int) -> Iterator[Decoded]:
+    # spawned, because a fork of a process with threads can deadlock
+    with ProcessPoolExecutor(count, get_context("spawn"), _begin_worker) as workers:
+        pending: deque[Future[Decoded]] = deque()
+        for chunk in chunks:
+            pending.append(_submit(workers, decode, chunk))
+            if len(pending) == _MAX_PENDING:
+                yield pending.popleft().result()
+        for future in pending:
+            yield future.result()
 
 
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux: those that a batch system has given us
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _workers(source: Source, count: int) -> ProcessPoolExecutor:
-    # spawned, not forked: the parent has threads, and a child needs no torch
-    return ProcessPoolExecutor(count, get_context("spawn"), _begin_worker, (source.read,))
-
-
-def _submit(workers: ProcessPoolExecutor, chunk: range, how: tuple) -> Future:
-    # starts a worker when none is idle; it inherits that Ctrl-C is held back until it has begun
+def _submit(workers: ProcessPoolExecutor, decode: Decode, names: Names) -> Future[Decoded]:
+    # may start a worker, which inherits the blocked SIGINT until _begin_worker has run
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return workers.submit(_decode, chunk, *how)
+        return workers.submit(decode, names)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_reader: Callable[[int], Any]
-
-
-def _begin_worker(read: Callable[[int], Any]) -> None:
-    global _reader
-    _reader = read
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once and leaves the word to its parent
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends without a traceback; the parent reports
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -97,9 +83,11 @@ def _begin_worker(read: Callable[[int], Any]) -> None:
 def _end_with_parent() -> None:
     parent = parent_process()
     assert parent
-    parent.join()  # a killed one tells nobody, and its workers would wait for work for ever
+    parent.join()  # a killed parent does not stop its workers, which would wait forever
     os._exit(1)
 
 
-def _decode(chunk: range, shape: tuple, fit: str) -> tuple[np.ndarray, dict[int, str]]:
-    return decode_chunk(_reader, chunk, shape, fit)
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: only the cores that a batch system allots
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.data.sources import open_source
 from gan.metrics import distances, inception
 from gan.metrics.features import FeatureNetwork
 from gan.metrics.pyramid import sample_patches, sliced_wasserstein

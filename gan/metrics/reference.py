@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from gan.config.settings import DataConfig
+from gan.data.datasets import NothingHeldOut, open_source
 from gan.data.pack import PackedImages, Progress, pack
-from gan.data.sources import NothingHeldOut, open_source
 from gan.latents import rng
 from gan.metrics.features import FeatureNetwork, load_features
 from gan.metrics.pyramid import sample_patches

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gan.config.settings import Config
+from gan.data.datasets import Source, open_source
 from gan.data.pack import peek
-from gan.data.sources import Source, open_source
 from gan.errors import ConfigError
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.replay import PLAIN_CALLS

@@ -16,8 +16,8 @@ from torch import Tensor
 from gan.checkpoint import checkpoint_path, prune_checkpoints, remove_unfinished, save_checkpoint
 from gan.config.settings import Config, batch_size_problem
 from gan.data.batches import Batch, batches
+from gan.data.datasets import open_source
 from gan.data.pack import Progress, pack
-from gan.data.sources import open_source
 from gan.errors import ConfigError, NonFinite
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.ranks import from_first, largest, process_group
