@@ -40,7 +40,7 @@ def classic_config(data: DataConfig, seed: int, side: int) -> Config:
             g_learning_rate=2e-4,
             d_learning_rate=2e-4,
             learning_rate_halflife_images=None,
-            ema_halflife_images=0,
+            ema_halflife_images=None,
         ),
         hardware=_FP32,
     )

@@ -26,8 +26,8 @@ def _rate(value: str) -> tuple[str, ...]:
 
 # the published recipe with the same networks and images
 _CLASSIC = ("train.batch_size=64", "model.conditional=false", *_rate("2e-4"),
-            "train.learning_rate_halflife_images=null", "train.ema_halflife_images=0",
-            "train.augment=none", "train.class_loss_weight=0")  # fmt: skip
+            "train.learning_rate_halflife_images=null", "train.ema_halflife_images=null",
+            "train.augment=null", "train.class_loss_weight=0")  # fmt: skip
 
 
 def _with_baseline(
@@ -79,7 +79,7 @@ ROWS = {
     "learning rates 1e-3, halved after 40,000": _short(
         *_rate("1e-3"), "train.learning_rate_halflife_images=40000"
     ),
-    "no average": _short("train.ema_halflife_images=0"),
+    "no average": _short("train.ema_halflife_images=null"),
     "average over 20,000": _short("train.ema_halflife_images=20000", "train.ema_warmup=0.1"),
     "batch 32": _short("train.batch_size=32", "train.num_steps=3500",
                        "train.evaluate_every_steps=700"),
@@ -90,7 +90,7 @@ ROWS = {
                                 title="auxiliary classification loss"),
     "hinge": _short("train.loss=hinge"),
     "diffaugment": _short("train.augment=diffaugment"),
-    "no norm in D, R1": _short("model.d_norm=none", "train.penalty=r1"),
+    "no norm in D, R1": _short("model.d_norm=null", "train.penalty=r1"),
     "pac 2": _short(_CROSS["pac 2"]),
     "relativistic": _short(_CROSS["relativistic"]),
     "spectral": _short(_CROSS["spectral"]),

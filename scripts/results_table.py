@@ -78,7 +78,7 @@ def _evaluated(run_dir: Path, num: int) -> dict[str, Any]:
     logs = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
     curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
     return {
-        "commit": json.loads((run_dir / "meta.json").read_text())["commit"],
+        "commit": json.loads((run_dir / "meta.json").read_text())["calls"][-1]["commit"],
         "machine": machine(),
         "evaluated by": f"gan evaluate RUN --num {num}",
         "images_seen": logs[-1]["images_seen"],

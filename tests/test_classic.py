@@ -21,6 +21,6 @@ def test_classic_example_is_trained_and_evaluated(tmp_path: Path) -> None:
     assert end["seconds"] >= 0.12 and end["values"].keys() == end["floor"].keys()
     trained = load_trained(run_dir / end["checkpoint"]["file"], torch.device("cpu"))
     assert trained.images_seen == 64 * trained.step > 0
-    assert trained.cfg.train.ema_halflife_images == 0
+    assert trained.cfg.train.ema_halflife_images is None
     again = CliRunner().invoke(classic.main, list(map(str, arguments)))
     assert again.exit_code == 1 and str(run_dir) in again.output  # nothing is overwritten
