@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Looks the installed packages up among known vulnerabilities: fails when it finds one, and only
-# says so when it cannot ask (no network). CI runs it after the tests.
+# Checks the installed packages for known vulnerabilities and fails if there is one. Without a
+# network it only reports that the check was skipped. CI runs it after the tests.
 set -euo pipefail
 source "$(dirname "$0")/install.sh"
 place=$(mktemp -d)
@@ -13,7 +13,7 @@ audit=$place/venv/bin/python
   timeout 300 "$audit" -m pip_audit --path "$packages" --progress-spinner off --timeout 15 \
     --format json --output "$place/report.json" 2>> "$place/errors" || true
 if [ ! -s "$place/report.json" ]; then
-  echo "audit: not done ($(tail -n 1 "$place/errors" | cut -c 1-200))"
+  echo "audit: skipped ($(tail -n 1 "$place/errors" | cut -c 1-200))"
   exit 0
 fi
 python scripts/read_audit.py "$place/report.json"

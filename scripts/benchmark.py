@@ -1,9 +1,9 @@
-"""Measures this project beside a classic DCGAN loop, interleaved in one process.
+"""Compares the speed of this project with a classic DCGAN loop, interleaved in one process.
 
     python scripts/benchmark.py --out benchmark.json
 
-Prints tables and, with --out, writes every figure as JSON. Speeds are medians over rounds
-A B A B ...; they mean something only as ratios, and only while nothing else runs on the machine.
+Prints tables and, with --out, writes all numbers as JSON. Speeds are medians over rounds A B A B;
+only their ratios mean something, and only on a machine that is otherwise idle.
 """
 
 import gc
@@ -18,15 +18,15 @@ import click
 import numpy as np
 import torch
 from benchmark_parts import (
-    Contest,
+    Calls,
     command_costs,
+    convolution_time,
     data_path,
     data_sizes,
     kernel_costs,
     machine,
     matrix_peaks,
-    race,
-    roofline,
+    speeds,
 )
 from classic import classic_state, classic_step
 from torch import Tensor
@@ -43,7 +43,7 @@ from gan.training.steps import one_step
 
 
 def config(side: int, width: int = 64, batch_size: int = 64, **hardware: str) -> Config:
-    """Returns a plain config of one size: grey below 64 pixels, RGB from there."""
+    """Returns a config for one size: grey below 64 pixels, RGB from there."""
     values = {
         "data": {"image_size": side, "channels": 1 if side < 64 else 3},
         "model": {"g_width": width, "d_width": width},
@@ -54,23 +54,23 @@ def config(side: int, width: int = 64, batch_size: int = 64, **hardware: str) ->
 
 
 def our_state(cfg: Config, device: torch.device) -> TrainState:
-    """Returns a fresh state of the library's own, in the precision it chooses or is given."""
+    """Returns a new training state in the precision of `cfg`."""
     return make_state(cfg, 0, device, choose_precision(cfg.hardware, device))
 
 
 def our_step(state: TrainState, cfg: Config, images: Tensor) -> Callable[[], Any]:
-    """Returns one step of the library's own code, on images where its loop has them."""
-    there = images.to(state.device)
-    return lambda: one_step(state, cfg, there, None)
+    """Returns a call of the project's own step, with images that are already on the device."""
+    on_device = images.to(state.device)
+    return lambda: one_step(state, cfg, on_device, None)
 
 
 def random_images(cfg: Config) -> Tensor:
-    """Returns one batch of noise, uint8 (B, C, H, W)."""
+    """Returns a random batch, uint8 (N, C, H, W)."""
     return torch.randint(0, 256, (cfg.train.batch_size, *cfg.data.image_shape), dtype=torch.uint8)
 
 
 def gflop_per_image(step: Callable[[], Any], num_images: int) -> float:
-    """Counts the multiplications and additions of one step, in 10^9 per image."""
+    """Returns the floating-point operations of one step, in 10^9 per image."""
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops() / num_images / 1e9
@@ -79,7 +79,7 @@ def gflop_per_image(step: Callable[[], Any], num_images: int) -> float:
 def training(
     sides: list[int], batch: int, device: torch.device, rounds: int, peaks: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
-    """Races the steps at each size, and sets them against the machine's limits."""
+    """Times the steps at each size, and compares them with the machine's limits."""
     for side in sides:
         cfg = config(side, batch_size=batch)
         plain = config(side, batch_size=batch, precision="fp32", channels_last="on")
@@ -87,33 +87,33 @@ def training(
         state = our_state(cfg, device)
         ours = our_step(state, cfg, images)
         z = torch.randn(len(images), cfg.model.z_dim)
-        contest = {
+        calls = {
             "classic": partial(classic_step, classic_state(cfg, device), images, z),
             "gan": ours,
             "gan, fp32": our_step(our_state(plain, device), plain, images),
         }
-        speeds = race(contest, len(images), rounds, device)
+        images_per_s = speeds(calls, len(images), rounds, device)
         kernels = kernel_costs(ours) if device.type == "cuda" else {}
-        state.replay = None  # so that the operations of a step can be counted
+        state.replay = None  # the operations of a recorded step cannot be counted
         gflop = gflop_per_image(ours, len(images))
         dtype = str(state.precision.dtype).removeprefix("torch.")
-        limit_s = roofline(state, cfg, images, rounds)
+        limit_s = convolution_time(state, cfg, images, rounds)
         yield {
             "side": side,
             "precision": str(state.precision),
-            "images_per_s": speeds,
+            "images_per_s": images_per_s,
             "gflop_per_image": gflop,
-            "classic_gflop_per_image": gflop_per_image(contest["classic"], len(images)),
-            "share_of_matrix_peak": gflop * speeds["gan"] / peaks[dtype],
-            "share_of_roofline": speeds["gan"] * limit_s / len(images),
+            "classic_gflop_per_image": gflop_per_image(calls["classic"], len(images)),
+            "share_of_matrix_peak": gflop * images_per_s["gan"] / peaks[dtype],
+            "convolution_over_step_time": images_per_s["gan"] * limit_s / len(images),
             **kernels,
         }
-        del state, ours, contest
+        del state, ours, calls
         gc.collect()
 
 
 def sampling(folder: Path, device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
-    """Races sampling of 64 images at 64 pixels, and of one."""
+    """Times the sampling of 64 images, and of one, at 64 pixels."""
     cfg = config(64)
     classic = Generator(cfg.model, cfg.data.image_shape).to(device).eval()
     path = folder / "sampling.pt"
@@ -127,12 +127,11 @@ def sampling(folder: Path, device: torch.device, rounds: int) -> dict[str, dict[
     for num in (64, 1):
         z = torch.randn(num, cfg.model.z_dim)
         with torch.no_grad():
-            contest: Contest = {
+            calls: Calls = {
                 "classic": lambda z=z: classic_images(z),
                 "gan": lambda z=z: ours.images(z),
             }
-            turns = rounds if num > 1 else 10 * rounds
-            found[f"{num} images"] = race(contest, num, turns, device)
+            found[f"{num} images"] = speeds(calls, num, rounds if num > 1 else 10 * rounds, device)
     return found
 
 
@@ -150,16 +149,16 @@ def growth(device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
             cfg = config(**{"side": 32, **changed})
             images = random_images(cfg)
             step = our_step(our_state(cfg, device), cfg, images)
-            speed = race({"gan": step}, len(images), max(3, rounds // 2), device)["gan"]
+            speed = speeds({"gan": step}, len(images), max(3, rounds // 2), device)["gan"]
             found[name][value] = 1000 / speed
     return found
 
 
 def report(found: dict[str, Any]) -> str:
-    """Returns the figures as tables."""
+    """Returns the numbers as tables."""
     lines = [
         "| training, images/s | classic | gan | ratio | gan, fp32 | ratio | of matrix peak "
-        "| of roofline |",
+        "| convolutions / step |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in found["training"]:
@@ -168,12 +167,12 @@ def report(found: dict[str, Any]) -> str:
             f"| {row['side']} px | {s['classic']:,.0f} | {s['gan']:,.0f} "
             f"| {s['gan'] / s['classic']:.2f} | {s['gan, fp32']:,.0f} "
             f"| {s['gan, fp32'] / s['classic']:.2f} | {row['share_of_matrix_peak']:.0%} "
-            f"| {row['share_of_roofline']:.0%} |"
+            f"| {row['convolution_over_step_time']:.0%} |"
         )
         if "kernels" in row:
             lines.append(
                 f"| | GPU computing {row['kernel_share']:.0%} of the time, "
-                f"{row['kernels']:.0f} kernels a step |"
+                f"{row['kernels']:.0f} kernels per step |"
             )
     lines += ["", "| images/s | other | gan | ratio |", "|---|---|---|---|"]
     pairs = {f"sampling, {k}": (v["classic"], v["gan"]) for k, v in found["sampling"].items()}
@@ -185,7 +184,7 @@ def report(found: dict[str, Any]) -> str:
         lines.append(f"| {name} | {grown} |")
     lines += [
         "",
-        "| packed images, 28 px | ms a batch | private memory, MB |",
+        "| packed images, 28 px | ms per batch | private memory, MB |",
         "|---|---|---|",
     ]
     lines += [f"| {n:,} | {ms:.3f} | {mb:.1f} |" for n, ms, mb in found["data_sizes"]]
@@ -196,12 +195,12 @@ def report(found: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("--sides", default="28,32,64,128", show_default=True)
-@click.option("--batch-size", default=64, show_default=True, help="Of the training race.")
-@click.option("--rounds", default=7, show_default=True, help="Turns of each contestant.")
+@click.option("--batch-size", default=64, show_default=True, help="For training.")
+@click.option("--rounds", default=7, show_default=True, help="Measurements of each loop.")
 @click.option("--device", "device_name", default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="JSON with every figure.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file for all numbers.")
 def main(sides: str, batch_size: int, rounds: int, device_name: str, out: Path | None) -> None:
-    """Measures training, sampling, the data path and the start."""
+    """Measures training, sampling, the data path and the start-up."""
     device = choose_device(device_name)
     peaks = matrix_peaks(device)
     with tempfile.TemporaryDirectory() as folder:

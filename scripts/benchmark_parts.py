@@ -1,4 +1,4 @@
-"""The limits and the surroundings that benchmark.py sets training against."""
+"""Parts of benchmark.py: interleaved timing, limits of the machine, data path and commands."""
 
 import json
 import os
@@ -25,14 +25,14 @@ from gan.machine.precision import autocast
 from gan.machine.replay import PLAIN_CALLS
 from gan.training.state import TrainState
 
-Contest = dict[str, Callable[[], Any]]
+Calls = dict[str, Callable[[], Any]]
 
 _CPU = torch.device("cpu")
-_GPU_CALLS = 20  # a turn
+_GPU_CALLS = 20  # per measurement
 
 
 def machine() -> str:
-    """Says where and when."""
+    """Returns date, GPU, processor, threads and torch version."""
     processor = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -44,21 +44,21 @@ def machine() -> str:
     )
 
 
-def race(
-    contest: Contest, num_images: int, rounds: int, device: torch.device = _CPU
+def speeds(
+    calls: Calls, num_images: int, rounds: int, device: torch.device = _CPU
 ) -> dict[str, float]:
-    """Returns images/s of each contestant: medians over rounds in which each has its turn.
+    """Returns images/s of each call: medians over rounds in which each is measured once.
 
-    On a GPU a turn is 20 calls between two of its events.
+    On a GPU a measurement is 20 calls between two CUDA events.
     """
     on_gpu = device.type == "cuda"
     seconds = _seconds_on_gpu if on_gpu else _seconds
-    for run in contest.values():
-        for _ in range(PLAIN_CALLS + 2 if on_gpu else 2):  # not counted
+    for run in calls.values():
+        for _ in range(PLAIN_CALLS + 2 if on_gpu else 2):  # warm-up
             run()
-    times: dict[str, list[float]] = {name: [] for name in contest}
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        for name, run in contest.items():
+        for name, run in calls.items():
             times[name].append(seconds(run))
     return {name: num_images / statistics.median(spent) for name, spent in times.items()}
 
@@ -80,8 +80,10 @@ def _seconds_on_gpu(run: Callable[[], Any]) -> float:
 
 
 def kernel_costs(run: Callable[[], Any]) -> dict[str, float]:
-    """Returns the share of a call's time in which the GPU computes, and how many kernels it starts:
-    the kernels' times by torch's profiler, the call's by events without it."""
+    """Returns the share of a call during which the GPU computes, and the number of kernels.
+
+    The kernels' times come from torch's profiler, the call's from events without the profiler.
+    """
     whole = _seconds_on_gpu(run)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as found:
         for _ in range(_GPU_CALLS):
@@ -97,13 +99,15 @@ def matrix_peaks(device: torch.device) -> dict[str, float]:
     peaks, side = {}, 8192 if device.type == "cuda" else 2048
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         a, b = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
-        peaks[name] = race({"": lambda a=a, b=b: a @ b}, 1, 9, device)[""] * 2 * side**3 / 1e9
+        peaks[name] = speeds({"": lambda a=a, b=b: a @ b}, 1, 9, device)[""] * 2 * side**3 / 1e9
     return peaks
 
 
-def roofline(state: TrainState, cfg: Config, images: Tensor, rounds: int) -> float:
-    """Returns the seconds that the convolutions of one step take alone, each in the fastest of
-    the tried formats and layouts; all else of a step counts as nothing."""
+def convolution_time(state: TrainState, cfg: Config, images: Tensor, rounds: int) -> float:
+    """Returns the seconds that the convolutions of one step take by themselves.
+
+    Each pass counts in the fastest of four combinations of number format and memory layout.
+    """
     real = torch.zeros(images.shape, device=state.device)
     z = torch.zeros(len(images), cfg.model.z_dim, device=state.device)
     total = 0.0
@@ -113,7 +117,7 @@ def roofline(state: TrainState, cfg: Config, images: Tensor, rounds: int) -> flo
     for module, inputs in _convolution_inputs(state, state.d, real):
         first = inputs.shape == real.shape
         to_input = 1 if first else 3
-        # forward for real, fake, and fake again; weights learn twice; G's step passes through
+        # D sees real, fake, and fake again in G's step, which needs no weight gradients
         total += _fastest(module, inputs, rounds, forward=3, to_input=to_input, to_weight=2)
     return total
 
@@ -137,7 +141,7 @@ def _convolution_inputs(
 def _fastest(
     module: Any, x: Tensor, rounds: int, *, forward: int, to_input: int, to_weight: int
 ) -> float:
-    """Returns seconds of so many passes each, in the fastest way of each pass."""
+    """Returns the seconds of this many passes, each in its fastest format and layout."""
     transposed = isinstance(module, nn.ConvTranspose2d)
     how = (module.stride, module.padding, module.dilation, transposed, module.output_padding,
            module.groups)  # fmt: skip
@@ -148,20 +152,19 @@ def _fastest(
             a = x.to(dtype).contiguous(memory_format=layout)
             w = module.weight.detach().to(dtype).contiguous(memory_format=layout)
             out = run(a, w, None, *how)
-            passes: Contest = {
+            passes: Calls = {
                 "forward": partial(run, a, w, None, *how),
                 "input": partial(back, out, a, w, None, *how, [True, False, False]),
                 "weight": partial(back, out, a, w, None, *how, [False, True, False]),
             }
-            for name, speed in race(passes, 1, rounds, x.device).items():
+            for name, speed in speeds(passes, 1, rounds, x.device).items():
                 times[name].append(1 / speed)
     counts = {"forward": forward, "input": to_input, "weight": to_weight}
     return sum(min(times[name]) * count for name, count in counts.items())
 
 
 def data_path(folder: Path, rounds: int) -> dict[str, float]:
-    """Races the packed array against ImageFolder and DataLoader on the same 2,000 JPEGs, of the
-    size of CelebA's."""
+    """Times the packed array and ImageFolder with DataLoader on 2,000 JPEGs of CelebA's size."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
@@ -187,12 +190,11 @@ def data_path(folder: Path, rounds: int) -> dict[str, float]:
         for _ in range(whole):
             next(stream)[0].float().div_(127.5).sub_(1)
 
-    return race({"ImageFolder": lambda: [*loader], "gan": ours}, whole * 64, rounds)
+    return speeds({"ImageFolder": lambda: [*loader], "gan": ours}, whole * 64, rounds)
 
 
 def data_sizes(folder: Path) -> list[tuple[int, float, float]]:
-    """Returns, for 10^3 to 10^6 packed images of 28 pixels: their number, milliseconds a batch of
-    64 over the first epochs, and the private memory in MB that reading them has added."""
+    """Returns (number, ms per batch of 64, private memory added in MB) for 10^3 to 10^6 images."""
     found = []
     for num in (10**3, 10**4, 10**5, 10**6):
         path = folder / f"{num}.npy"
@@ -214,13 +216,13 @@ def data_sizes(folder: Path) -> list[tuple[int, float, float]]:
 
 
 def _private_mb() -> float:
-    """Returns this process's memory that no file backs (Linux)."""
+    """Returns this process's memory that is not backed by a file, in MB (Linux)."""
     status = Path("/proc/self/status").read_text()
     return float(status.split("RssAnon:")[1].split()[0]) / 1024
 
 
 def command_costs(folder: Path) -> dict[str, float]:
-    """Runs `gan train` and `gan sample` as a user does: seconds and memory."""
+    """Returns the time and memory of `gan train` and `gan sample` as commands."""
     config = Path(__file__).parents[1] / "configs" / "smoke.yaml"
     run_dir = folder / "run"
     gan = [sys.executable, "-m", "gan"]
@@ -243,7 +245,7 @@ def command_costs(folder: Path) -> dict[str, float]:
     rows = (folder / "large" / "metrics.jsonl").read_text().splitlines()
     peak = json.loads(rows[-1])["memory/mib"]
     return {
-        "seconds from `gan train` to a first step, saved and drawn": first,
+        "seconds of `gan train` until the first step is saved and drawn": first,
         "seconds of `gan sample --num 1`": image,
         "peak memory of training at 64 px, width 64, batch 64, MiB": peak,
     }

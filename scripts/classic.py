@@ -1,10 +1,10 @@
-"""Trains as the well-known PyTorch DCGAN example does, for comparison, and judges what comes out.
+"""Trains and evaluates the recipe of the well-known PyTorch DCGAN example, as a baseline.
 
     python scripts/classic.py configs/mnist.yaml --run-dir runs/classic --out classic.json
 
 fp32, cross-entropy, two backward passes of D, D's weight gradients computed in G's step too, losses
-read every step; 64 pixels, width 64, batch 64, learning rates 2e-4, no classes, G itself instead of
-an average. The networks, the images and the judgement are this project's.
+read every step; 64 pixels, width 64, batch 64, learning rates 2e-4, no classes, no averaged
+generator. The networks, the data and the evaluation are this project's.
 """
 
 import json
@@ -32,7 +32,7 @@ _FP32 = HardwareConfig(precision="fp32", channels_last="off")
 
 
 def classic_config(data: DataConfig, seed: int, side: int) -> Config:
-    """Returns the example's recipe, for other images; width 64 and batch 64 are the defaults."""
+    """Returns the example's recipe for any data; width 64 and batch 64 are our defaults."""
     return Config(
         data=data.model_copy(update={"image_size": side, "fit": "crop", "flip": False}),
         train=TrainConfig(
@@ -47,7 +47,7 @@ def classic_config(data: DataConfig, seed: int, side: int) -> Config:
 
 
 def classic_state(cfg: Config, device: torch.device) -> TrainState:
-    """Returns fresh networks in fp32 with PyTorch's Adam as it comes."""
+    """Returns new networks in fp32 with PyTorch's own Adam."""
     state = make_state(cfg, 0, device, choose_precision(_FP32, device))
     state.g_optim, state.d_optim = (
         torch.optim.Adam(network.parameters(), cfg.train.g_learning_rate, (0.5, 0.999))
@@ -57,7 +57,7 @@ def classic_state(cfg: Config, device: torch.device) -> TrainState:
 
 
 def classic_step(state: TrainState, images: Tensor, z: Tensor) -> tuple[float, float]:
-    """Does one step on uint8 images (N, C, H, W) and latents (N, Z); returns D's and G's loss."""
+    """Takes one step on uint8 images (N, C, H, W) and latents (N, Z); returns D's and G's loss."""
     g, d, num = state.g, state.d, len(images)
     criterion = nn.BCEWithLogitsLoss()
     ones, zeros = torch.ones(num, device=state.device), torch.zeros(num, device=state.device)
@@ -79,26 +79,26 @@ def classic_step(state: TrainState, images: Tensor, z: Tensor) -> tuple[float, f
 
 
 def save(state: TrainState, cfg: Config, packed: PackedImages, path: Path) -> None:
-    """Writes a checkpoint that `gan sample` and `gan evaluate` read; its average is G itself."""
+    """Writes a checkpoint for `gan sample` and `gan evaluate`, with G as its own average."""
     state.g_ema.load_state_dict(state.g.state_dict())
     save_checkpoint(path, to_checkpoint(state, cfg, packed.classes, packed.checksum))
 
 
 @click.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--minutes", default=15.0, show_default=True, help="Of training alone.")
-@click.option("--num", default=5000, show_default=True, help="Images to judge.")
+@click.option("--minutes", default=15.0, show_default=True, help="Training time.")
+@click.option("--num", default=5000, show_default=True, help="Images to evaluate.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
-@click.option("--size", default=64, show_default=True, help="Pixels, a side.")
-@click.option("--data-root", help="Where the real images are [default: CONFIG's].")
+@click.option("--size", default=64, show_default=True, help="Image side in pixels.")
+@click.option("--data-root", help="Folder of the real images [default: CONFIG's].")
 @click.option("--device", "device_name", default="auto", show_default=True)
-@click.option("--run-dir", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--run-dir", required=True, type=click.Path(path_type=Path), help="Must not exist.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 def main(
     config: Path, minutes: float, num: int, seed: int, size: int, data_root: str | None,
     device_name: str, run_dir: Path, out: Path,
 ) -> None:  # fmt: skip
-    """Trains on CONFIG's data, judges after one epoch and at the end, and writes a record."""
+    """Trains on CONFIG's data, evaluates after one epoch and at the end, and writes a record."""
     device = choose_device(device_name)
     try:
         run_dir.mkdir(parents=True)
@@ -112,7 +112,7 @@ def main(
         "command": f"python scripts/classic.py {config} --minutes {minutes:g} --num {num} "
         f"--seed {seed} --size {size}",
         "machine": machine(),
-        "checkpoints": [judged(seconds, path, cfg, num) for seconds, path in saved],
+        "checkpoints": [evaluated(seconds, path, cfg, num) for seconds, path in saved],
     }
     out.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -120,7 +120,7 @@ def main(
 def train(
     cfg: Config, packed: PackedImages, limit_s: float, run_dir: Path, device: torch.device
 ) -> list[tuple[float, Path]]:
-    """Trains for so many seconds; returns what was saved after an epoch and at the end."""
+    """Trains for `limit_s`; returns seconds and checkpoint after one epoch and at the end."""
     torch.manual_seed(cfg.train.seed)
     state = classic_state(cfg, device)
     num = cfg.train.batch_size
@@ -135,13 +135,13 @@ def train(
             saved.append((spent, run_dir / f"step_{state.step:08}.pt"))
             save(state, cfg, packed, saved[-1][1])
         if state.step % 100 == 0:
-            said = f"{spent:.0f} s  {state.images_seen:,} images"
-            click.echo(f"{said}  D {losses[0]:.3f} G {losses[1]:.3f}")
+            progress = f"{spent:.0f} s  {state.images_seen:,} images"
+            click.echo(f"{progress}  D {losses[0]:.3f} G {losses[1]:.3f}")
     return saved
 
 
-def judged(seconds: float, path: Path, cfg: Config, num: int) -> dict[str, Any]:
-    """Returns the values of a checkpoint that so many seconds of training led to."""
+def evaluated(seconds: float, path: Path, cfg: Config, num: int) -> dict[str, Any]:
+    """Returns the record of a checkpoint saved after `seconds` of training."""
     cpu = torch.device("cpu")
     trained = load_trained(path, cpu, data_root=cfg.data.root)
     found = evaluate(trained, num=num, device=cpu)

@@ -1,5 +1,5 @@
-# Sourced by the other scripts: makes .venv when missing, installs what requirements.txt asks for,
-# and puts .venv first on PATH. Installs again only when requirements.txt or pyproject.toml changed.
+# Sourced by the other scripts: creates .venv if needed, installs requirements.txt into it, and puts
+# it first on PATH. Installs again only after requirements.txt or pyproject.toml has changed.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 stamp=.venv/installed.stamp
@@ -7,11 +7,11 @@ wanted=$(cat requirements.txt pyproject.toml | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   python=${PYTHON:-python3}
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
-    echo "gan needs Python 3.11 or newer; name one with PYTHON=/path/to/python3" >&2
+    echo "gan needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2
     exit 1
   }
   [ -x .venv/bin/python ] || "$python" -m venv .venv || {
-    echo "cannot make .venv (on Debian and Ubuntu: apt-get install python3-venv)" >&2
+    echo "cannot create .venv (on Debian and Ubuntu: apt-get install python3-venv)" >&2
     exit 1
   }
   echo "installing into .venv ..."

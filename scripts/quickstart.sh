@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains on 5,000 real digits without a download and leaves in runs/quickstart/ what a person can
-# read. Given again, it goes on where it stopped, or says that it is done. Options go to `gan train`.
+# Trains on 5,000 real digits without a download, and writes samples and a latent walk to
+# runs/quickstart/. Run it again to resume. Arguments are passed to `gan train`.
 set -euo pipefail
 source "$(dirname "$0")/install.sh"
 run=runs/quickstart
@@ -11,8 +11,8 @@ gan walk "$run" --out "$run/walk.gif" --force
 
 cat <<EOF
 
-Look at   $run/samples.png               100 digits that nobody wrote
-          $run/samples/learning.gif      one noise batch learning
+Look at   $run/samples.png               100 generated digits
+          $run/samples/learning.gif      the same 64 latents during training
           $run/walk.gif                  a walk through the latent space
 Try next  source .venv/bin/activate
           tensorboard --logdir runs --samples_per_plugin images=200

@@ -1,4 +1,4 @@
-"""Prints what pip-audit found; exit code 1 when a package has a known vulnerability.
+"""Prints a pip-audit report; exits with code 1 if a package has a known vulnerability.
 
 python scripts/read_audit.py REPORT.json
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main(report: Path) -> int:
-    """Reads a report in pip-audit's JSON format."""
+    """Prints the vulnerabilities of a JSON report; returns the exit code."""
     packages = json.loads(report.read_text())["dependencies"]
     known = [package for package in packages if "vulns" in package]
     bad = [(package, found) for package in known for found in package["vulns"]]

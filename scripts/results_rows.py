@@ -1,4 +1,4 @@
-"""The rows of docs/results.md: which recipe on which data, for how long."""
+"""The rows of the results pages: a config, its changes, and how many images are evaluated."""
 
 from typing import NamedTuple
 
@@ -9,46 +9,47 @@ class Row(NamedTuple):
     group: str
     config: str
     changes: tuple[str, ...] = ()
-    num: int = 5000  # images to judge
+    num: int = 5000  # images to evaluate
+    baseline: str | None = None  # the row of the classic recipe after as many images
+    title: str | None = None  # shown on the page instead of the name in the record
 
 
-def _short(*changes: str) -> Row:
-    """One change of the quickstart recipe, with 112,000 images in all, however long that takes."""
+def _short(*changes: str, title: str | None = None) -> Row:
+    """Returns one change to the quickstart recipe, trained on 112,000 images."""
     budget = ("train.num_steps=1750", "train.max_minutes=null", "train.evaluate_every_steps=350")
-    return Row("Ablations", "configs/quickstart.yaml", (*budget, *changes))
+    return Row("Ablations", "configs/quickstart.yaml", (*budget, *changes), title=title)
 
 
 def _rate(value: str) -> tuple[str, ...]:
     return f"train.g_learning_rate={value}", f"train.d_learning_rate={value}"
 
 
-# the published recipe in the same networks, on the same images
+# the published recipe with the same networks and images
 _CLASSIC = ("train.batch_size=64", "model.conditional=false", *_rate("2e-4"),
-            "train.learning_rate_halflife_images=null", "train.ema_halflife_images=0",
-            "train.augment=none", "train.class_loss_weight=0")  # fmt: skip
+            "train.learning_rate_halflife_images=null", "train.ema_halflife_images=null",
+            "train.augment=null", "train.class_loss_weight=0")  # fmt: skip
 
 
-def _beside(
+def _with_baseline(
     group: str, name: str, images: int, evaluations: int, batch: int = 64, *, long: bool = False
 ) -> dict[str, Row]:
-    """Returns a config's own row and that of the classic recipe, after equally many images.
+    """Returns a row for a config and one for the classic recipe, both trained on `images` images.
 
-    A long row, half an hour of two cores or more, shows and saves itself seldom.
+    A long row takes half an hour of two cores or more, so it samples, saves and logs less often.
     """
     suffix = ", long" if long else ""
-    seldom = ("sample", "checkpoint") if long else ()
+    cadences = ("evaluate", "sample", "checkpoint") if long else ("evaluate",)
     logs = ("train.log_every_steps=400",) if long else ()
 
     def budget(size: int) -> tuple[str, ...]:
         steps = images // size
-        every = steps // evaluations
-        cadences = (f"train.{what}_every_steps={every}" for what in ("evaluate", *seldom))
-        return (f"train.num_steps={steps}", *cadences, *logs)
+        every = (f"train.{what}_every_steps={steps // evaluations}" for what in cadences)
+        return (f"train.num_steps={steps}", *every, *logs)
 
-    config = f"configs/{name}.yaml"
+    config, baseline = f"configs/{name}.yaml", f"{name}, classic recipe{suffix}"
     return {
-        f"{name}{suffix}": Row(group, config, budget(batch)),
-        f"{name}, classic recipe{suffix}": Row(group, config, (*budget(64), *_CLASSIC)),
+        f"{name}{suffix}": Row(group, config, budget(batch), baseline=baseline),
+        baseline: Row(group, config, (*budget(64), *_CLASSIC)),
     }
 
 
@@ -61,34 +62,35 @@ ROWS = {
     "quickstart": Row(
         "Quickstart", "configs/quickstart.yaml", ("train.evaluate_every_steps=500",)
     ),
-    **_beside("MNIST", "mnist", 512_000, 8, batch=32),
-    **_beside("MNIST", "mnist", 1_600_000, 25, batch=32, long=True),
     "mnist, 45 seconds": Row("MNIST", "configs/mnist.yaml", ("train.max_minutes=0.75",)),
-    **_beside("Fashion-MNIST", "fashion_mnist", 384_000, 12),
-    **_beside("Fashion-MNIST", "fashion_mnist", 1_600_000, 25, long=True),
+    **_with_baseline("MNIST", "mnist", 512_000, 8, batch=32),
+    **_with_baseline("MNIST", "mnist", 1_600_000, 25, batch=32, long=True),
+    **_with_baseline("Fashion-MNIST", "fashion_mnist", 384_000, 12),
+    **_with_baseline("Fashion-MNIST", "fashion_mnist", 1_600_000, 25, long=True),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
-    **_beside("CIFAR-10", "cifar10", 384_000, 12, batch=32),
-    **_beside("CIFAR-10", "cifar10", 4_096_000, 20, batch=32, long=True),
-    **_beside("CelebA, 64 pixels", "celeba64", 51_200, 8),
+    **_with_baseline("CIFAR-10", "cifar10", 384_000, 12, batch=32),
+    **_with_baseline("CIFAR-10", "cifar10", 4_096_000, 20, batch=32, long=True),
+    **_with_baseline("CelebA, 64 pixels", "celeba64", 51_200, 8),
     "celeba64_gpu": Row("CelebA, 64 pixels", "configs/celeba64_gpu.yaml"),
-    "quickstart, as it is": _short(),
+    "quickstart, as it is": _short(title="quickstart, unchanged"),
     "no classes": _short("model.conditional=false"),
     "learning rates 2e-4": _short(*_rate("2e-4")),
     "learning rates 1e-3": _short(*_rate("1e-3")),
     "learning rates 1e-3, halved after 40,000": _short(
         *_rate("1e-3"), "train.learning_rate_halflife_images=40000"
     ),
-    "no average": _short("train.ema_halflife_images=0"),
+    "no average": _short("train.ema_halflife_images=null"),
     "average over 20,000": _short("train.ema_halflife_images=20000", "train.ema_warmup=0.1"),
     "batch 32": _short("train.batch_size=32", "train.num_steps=3500",
                        "train.evaluate_every_steps=700"),
     "width 64": _short("model.g_width=64", "model.d_width=64"),
     "kernel 5": _short("model.kernel=5"),
     "resize": _short("model.upsample=resize"),
-    "D names the class": _short("train.class_loss_weight=0.5"),
+    "D names the class": _short("train.class_loss_weight=0.5",
+                                title="auxiliary classification loss"),
     "hinge": _short("train.loss=hinge"),
     "diffaugment": _short("train.augment=diffaugment"),
-    "no norm in D, R1": _short("model.d_norm=none", "train.penalty=r1"),
+    "no norm in D, R1": _short("model.d_norm=null", "train.penalty=r1"),
     "pac 2": _short(_CROSS["pac 2"]),
     "relativistic": _short(_CROSS["relativistic"]),
     "spectral": _short(_CROSS["spectral"]),

@@ -1,10 +1,11 @@
-"""Runs the rows of docs/results.md, each with several seeds, and writes the page from its records.
+"""Runs rows of results_rows.py with several seeds, and writes the pages from their records.
 
-    python scripts/results_table.py --row quickstart          # runs, judges, records, writes
-    python scripts/results_table.py                            # writes the page from the records
+    python scripts/results_table.py --row quickstart   # train, evaluate, record, then write
+    python scripts/results_table.py                    # write both pages and the figures
 
-A row's runs are kept, so the same command goes on where it stopped. Rows whose budget is in images
-may run beside others; those in minutes mean something only on a quiet machine.
+docs/results.md gets the opening table, docs/experiments.md a table for each group of rows. An
+interrupted row resumes when the same command is given again. Rows with a budget in images may
+share a machine; rows with a budget in minutes need it to themselves.
 """
 
 import json
@@ -20,12 +21,18 @@ import matplotlib
 from benchmark_parts import machine
 from results_rows import ROWS
 
+from gan.config.reader import load_config
+
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-RECORDS, PAGE = Path("docs/results"), Path("docs/results.md")
-_FEWEST_JUDGED = 6  # evaluations of a run whose drift is told
+Seed = dict[str, Any]  # the record of one run
+Records = dict[str, list[Seed]]  # by row
+
+GAN = [sys.executable, "-m", "gan"]
+RECORDS = Path("docs/results")
+SUMMARY, NOTEBOOK = Path("docs/results.md"), Path("docs/experiments.md")
 BEGIN, END = "<!-- made by scripts/results_table.py -->", "<!-- end -->"
 COLUMNS = {
     "frechet_distance": "Fréchet",
@@ -35,109 +42,149 @@ COLUMNS = {
     "modes": "modes",
     "modes_kl": "modes, KL",
 }
+_MIN_EVALUATIONS = 6  # of a run whose drift is shown
 
 
-def _file(name: str) -> str:
-    return re.sub(r"\W+", "_", name)
+def run(name: str, seed: int, runs: Path) -> Seed:
+    """Trains and evaluates one row with one seed; returns its record.
 
-
-def run(name: str, seed: int, runs: Path) -> dict[str, Any]:
-    """Trains and judges one row with one seed in processes of their own; returns its record.
-
-    A finished seed is taken from the record beside its run.
+    A finished seed is read from the record in its run directory.
     """
     row = ROWS[name]
     run_dir = runs / _file(name) / f"seed{seed}"
     done = run_dir / "record.json"
-    gan = [sys.executable, "-m", "gan"]
-    changes = [
-        word for change in (*row.changes, f"train.seed={seed}") for word in ("--set", change)
-    ]
-    train = ["train", row.config, *changes]
+    train = ["train", row.config]
+    for change in (*row.changes, f"train.seed={seed}"):
+        train += ["--set", change]
     command = " ".join(["gan", *train])
     if done.exists():
         record = json.loads(done.read_text())
         if record["command"] != command:
-            raise click.ClickException(f"{run_dir} is of {record['command']}; move it away")
+            raise click.ClickException(
+                f"{run_dir} was made by another command ({record['command']}); move it or choose "
+                "another --runs"
+            )
         return record
-    subprocess.run([*gan, *train, "--run-dir", str(run_dir)], check=True)
-    judge = ["evaluate", str(run_dir), "--num", str(row.num)]
-    found = json.loads(subprocess.run([*gan, *judge], check=True, capture_output=True).stdout)
-    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
-    curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
-    record = {
-        "seed": seed,
-        "command": command,
-        "commit": json.loads((run_dir / "meta.json").read_text())["commit"],
-        "machine": machine(),
-        "judged by": f"gan evaluate RUN --num {row.num}",
-        "images_seen": rows[-1]["images_seen"],
-        "images_per_s": statistics.median(row["throughput/images_per_s"] for row in rows),
-        "values": found["values"],
-        "floor": found["floor"],
-        "memorisation": found["memorisation"],
-        "curve": [[row["images_seen"], row["metric/frechet_distance"]] for row in curve],
-    }
+    subprocess.run([*GAN, *train, "--run-dir", str(run_dir)], check=True)
+    record = {"seed": seed, "command": command, **_evaluated(run_dir, row.num)}
     done.write_text(json.dumps(record))
     return record
 
 
-def table(records: dict[str, dict[str, Any]]) -> list[str]:
-    """Returns the lines of one group: mean and standard deviation over the seeds."""
-    first = next(iter(records.values()))["seeds"][0]
+def _evaluated(run_dir: Path, num: int) -> dict[str, Any]:
+    """Evaluates a finished run with `num` images, and adds what its files say."""
+    command = [*GAN, "evaluate", str(run_dir), "--num", str(num)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    logs = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
+    curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
+    return {
+        "commit": json.loads((run_dir / "meta.json").read_text())["calls"][-1]["commit"],
+        "machine": machine(),
+        "evaluated by": f"gan evaluate RUN --num {num}",
+        "images_seen": logs[-1]["images_seen"],
+        "images_per_s": statistics.median(log["throughput/images_per_s"] for log in logs),
+        "values": found["values"],
+        "floor": found["floor"],
+        "memorisation": found["memorisation"],
+        "curve": [[at["images_seen"], at["metric/frechet_distance"]] for at in curve],
+    }
+
+
+def load_records() -> Records:
+    """Returns the seeds of every row that has a record, in the order of ROWS."""
+    loaded = [json.loads(path.read_text()) for path in RECORDS.glob("*.json")]
+    by_name = {record["row"]: record["seeds"] for record in loaded}
+    return {name: by_name[name] for name in ROWS if name in by_name}
+
+
+def summary(records: Records) -> str:
+    """Returns the opening table: every row but the ablations and the baselines."""
+    baselines = {row.baseline for row in ROWS.values()}
+    heads = ["row", "seeds", "images", "of the config's length", "minutes", "hardware",
+             "distance", "floor", "classic recipe (seeds)"]  # fmt: skip
+    lines = []
+    for name, seeds in records.items():
+        row = ROWS[name]
+        if row.group == "Ablations" or name in baselines:
+            continue
+        images = _mean_images(seeds)
+        train = load_config(row.config).train
+        share = images / (train.num_steps * train.batch_size)
+        minutes = statistics.mean(s["images_seen"] / s["images_per_s"] / 60 for s in seeds)
+        baseline = records.get(row.baseline or "", [])
+        lines.append([
+            f"`{name}`", str(len(seeds)), f"{images:,.0f}", f"{100 * share:.3g} %",
+            f"{minutes:.2g}", _hardware(seeds[0]["machine"]), _distance(seeds),
+            _number(seeds[0]["floor"]["frechet_distance"]),
+            f"{_distance(baseline)} ({len(baseline)})" if baseline else "",
+        ])  # fmt: skip
+    return "\n".join([*_markdown(heads, lines), ""])
+
+
+def notebook(records: Records) -> str:
+    """Returns a section for each group: its table, its figure, and where each row was measured."""
+    lines = []
+    for group, rows in by_group(records).items():
+        figure = f"![Fréchet distance against images seen](figures/{_figure(group)})"
+        lines += ["", f"### {group}", "", *table(rows), "", figure, ""]
+        origins = {name: _origin(seeds) for name, seeds in rows.items()}
+        for origin in dict.fromkeys(origins.values()):
+            names = [_title(name) for name, where in origins.items() if where == origin]
+            lines.append(f"- {origin}: {'; '.join(names)}")
+    return "\n".join([*lines, ""])
+
+
+def by_group(records: Records) -> dict[str, Records]:
+    """Returns the records of each group of rows."""
+    groups: dict[str, Records] = {}
+    for name, seeds in records.items():
+        groups.setdefault(ROWS[name].group, {})[name] = seeds
+    return groups
+
+
+def table(records: Records) -> list[str]:
+    """Returns the table of one group: mean and standard deviation over the seeds."""
+    first = next(iter(records.values()))[0]
     columns = {key: head for key, head in COLUMNS.items() if key in first["values"]}
-    drifts = [_drift(record["seeds"]) for record in records.values()]
-    last = ["end / best"] if any(drifts) else []
-    heads = ["recipe", "seeds", "images", *columns.values(), *last]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for (name, record), drift in zip(records.items(), drifts, strict=True):
-        seeds = record["seeds"]
-        cells = [name, ", ".join(str(s["seed"]) for s in seeds)]
-        cells += [f"{statistics.mean(s['images_seen'] for s in seeds):,.0f}"]
-        cells += [spread([s["values"][key] for s in seeds]) for key in columns]
-        lines.append("| " + " | ".join([*cells, drift][: len(heads)]) + " |")
-    floor = [_number(first["floor"][key]) for key in columns]
-    lines.append("| " + " | ".join(["floor", "", "", *floor, ""][: len(heads)]) + " |")
-    return lines
-
-
-def _drift(seeds: list[dict[str, Any]]) -> str:
-    """Returns end over best of runs that were judged often enough to tell."""
-    if min(len(s["curve"]) for s in seeds) < _FEWEST_JUDGED:
-        return ""
-    return spread([end_over_best(s["curve"]) for s in seeds])
+    lines = [
+        [_title(name), ", ".join(str(s["seed"]) for s in seeds), f"{_mean_images(seeds):,.0f}",
+         *(spread([s["values"][key] for s in seeds]) for key in columns), _drift(seeds)]
+        for name, seeds in records.items()
+    ]  # fmt: skip
+    lines.append(["floor", "", "", *(_number(first["floor"][key]) for key in columns), ""])
+    heads = ["row", "seeds", "images", *columns.values(), "end / best"]
+    if not any(line[-1] for line in lines):
+        heads, lines = heads[:-1], [line[:-1] for line in lines]
+    return _markdown(heads, lines)
 
 
 def spread(values: list[float]) -> str:
-    """Returns mean and standard deviation."""
+    """Returns mean ± standard deviation."""
     deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
     return f"{_number(statistics.mean(values))}{deviation}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"  # 1000 modes, not 1e+03
-
-
 def end_over_best(curve: list[tuple[int, float]]) -> float:
-    """Returns the last of the curve's running medians of three, as a multiple of the least."""
+    """Returns the last running median of three evaluations over the smallest one."""
     values = [value for _, value in curve]
     medians = [statistics.median(values[i : i + 3]) for i in range(max(1, len(values) - 2))]
     return medians[-1] / min(medians)
 
 
-def curves(records: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draws the distance against images seen, one line a recipe, a band from least to largest."""
+def draw_curves(records: Records, path: Path) -> None:
+    """Draws the mean distance against images seen, with a band from minimum to maximum."""
     figure, axis = plt.subplots(figsize=(9, 5))
-    for number, (name, record) in enumerate(records.items()):
-        runs = [dict(map(tuple, s["curve"])) for s in record["seeds"]]
+    for number, (name, seeds) in enumerate(records.items()):
+        runs = [dict(map(tuple, s["curve"])) for s in seeds]
         seen = sorted(set.intersection(*(set(r) for r in runs)))
         if len(seen) < 2:
-            continue  # judged at its end alone
+            continue  # evaluated only at the end
         values = [[r[x] for r in runs] for x in seen]
-        (line,) = axis.plot(seen, [statistics.mean(v) for v in values], label=name, linewidth=1.2,
-                            linestyle="-" if number < 10 else "--")  # ten colours  # fmt: skip
-        axis.fill_between(seen, list(map(min, values)), list(map(max, values)),
-                          color=line.get_color(), alpha=0.15)  # fmt: skip
+        mean = list(map(statistics.mean, values))
+        style = "-" if number < 10 else "--"  # matplotlib has ten colours
+        (line,) = axis.plot(seen, mean, style, label=_title(name), linewidth=1.2)
+        band = list(map(min, values)), list(map(max, values))
+        axis.fill_between(seen, *band, color=line.get_color(), alpha=0.15)
     axis.set(xlabel="images seen", ylabel="Fréchet distance", yscale="log")
     axis.legend(fontsize=7, ncol=2)
     figure.tight_layout()
@@ -145,32 +192,60 @@ def curves(records: dict[str, dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def page() -> str:
-    """Returns the generated part of the page from all records."""
-    loaded = {path: json.loads(path.read_text()) for path in RECORDS.glob("*.json")}
-    by_name = {record["row"]: record for record in loaded.values()}
-    lines = []
-    for group in dict.fromkeys(row.group for row in ROWS.values()):
-        records = {n: by_name[n] for n, row in ROWS.items() if row.group == group and n in by_name}
-        if not records:
-            continue
-        figure = f"figures/results_{_file(group).lower()}.png"
-        curves(records, PAGE.parent / figure)
-        lines += ["", f"### {group}", "", *table(records), "",
-                  f"![Fréchet distance against images seen]({figure})", ""]  # fmt: skip
-        for where in dict.fromkeys(map(_origin, records.values())):
-            names = [name for name, r in records.items() if _origin(r) == where]
-            lines.append(f"- {where}: {'; '.join(names)}")
-    return "\n".join([*lines, ""])
+def with_generated(page: str, generated: str) -> str:
+    """Returns the page with the text between its two marks replaced."""
+    before, _, rest = page.partition(BEGIN)
+    return before + BEGIN + "\n" + generated + END + rest.partition(END)[2]
 
 
-def _origin(record: dict[str, Any]) -> str:
-    """Says where, when, and from which source; + is source with changes."""
+def _file(name: str) -> str:
+    return re.sub(r"\W+", "_", name)
+
+
+def _figure(group: str) -> str:
+    return f"results_{_file(group).lower()}.png"
+
+
+def _title(name: str) -> str:
+    return ROWS[name].title or name
+
+
+def _markdown(heads: list[str], lines: list[list[str]]) -> list[str]:
+    rule = "|" + "---|" * len(heads)
+    head, *rest = ("| " + " | ".join(cells) + " |" for cells in (heads, *lines))
+    return [head, rule, *rest]
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"  # 1000 modes, not 1e+03
+
+
+def _mean_images(seeds: list[Seed]) -> float:
+    return statistics.mean(seed["images_seen"] for seed in seeds)
+
+
+def _distance(seeds: list[Seed]) -> str:
+    return spread([seed["values"]["frechet_distance"] for seed in seeds])
+
+
+def _drift(seeds: list[Seed]) -> str:
+    if min(len(seed["curve"]) for seed in seeds) < _MIN_EVALUATIONS:
+        return ""
+    return spread([end_over_best(seed["curve"]) for seed in seeds])
+
+
+def _hardware(machine: str) -> str:
+    """Returns the GPU, or the processor and its threads (see benchmark_parts.machine)."""
+    _, *gpu, processor, threads, _ = machine.split(", ")
+    return gpu[0] if gpu else f"{processor}, {re.sub(r'^1 threads', '1 thread', threads)}"
+
+
+def _origin(seeds: list[Seed]) -> str:
+    """Returns date, machine and commits of a row; + marks a source with changes."""
     commits: dict[str, list[str]] = {}
-    for seed in record["seeds"]:
-        commits.setdefault(seed["machine"], []).append(
-            re.sub(r"^(.{7})[^+]*", r"\1", seed["commit"])
-        )
+    for seed in seeds:
+        commit = re.sub(r"^(.{7})[^+]*", r"\1", seed["commit"])
+        commits.setdefault(seed["machine"], []).append(commit)
     return "; ".join(
         f"{where}, commit {', '.join(dict.fromkeys(made))}" for where, made in commits.items()
     )
@@ -178,17 +253,18 @@ def _origin(record: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("--row", "names", multiple=True, type=click.Choice(list(ROWS)), help="Repeatable.")
-@click.option("--seeds", default=3, show_default=True, help="0, 1, ... each a run.")
+@click.option("--seeds", default=3, show_default=True, help="Number of runs, with seeds 0, 1, ...")
 @click.option("--runs", default="runs/results", show_default=True, type=click.Path(path_type=Path))
 def main(names: tuple[str, ...], seeds: int, runs: Path) -> None:
-    """Runs rows, then writes docs/results.md between its two marks from all records."""
-    RECORDS.mkdir(exist_ok=True)
+    """Runs rows, then writes docs/results.md, docs/experiments.md and their figures."""
     for name in names:
-        found = [run(name, seed, runs) for seed in range(seeds)]
-        record = {"row": name, "seeds": found}
+        record = {"row": name, "seeds": [run(name, seed, runs) for seed in range(seeds)]}
         (RECORDS / f"{_file(name)}.json").write_text(json.dumps(record, indent=1) + "\n")
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + BEGIN + "\n" + page() + END + rest.partition(END)[2])
+    records = load_records()
+    for group, rows in by_group(records).items():
+        draw_curves(rows, SUMMARY.parent / "figures" / _figure(group))
+    for page, generated in ((SUMMARY, summary(records)), (NOTEBOOK, notebook(records))):
+        page.write_text(with_generated(page.read_text(), generated))
 
 
 if __name__ == "__main__":

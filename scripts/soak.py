@@ -1,11 +1,11 @@
-"""Breaks one real run again and again, goes on with it, and compares its end with an unbroken run.
+"""Breaks and resumes one real run for a while, then compares it with an unbroken run.
 
     python scripts/soak.py --minutes 30
 
-Every start is `gan train` with the same words, in a process of its own. Between and during the
-starts one fault of a random kind is injected. After each, the run must go on from its newest whole
-checkpoint, without a traceback; at the end its last checkpoint must be the unbroken run's, bit for
-bit. Exit code 1, with the fault and the run's output, at the first thing lost.
+Each start is the same `gan train` command in a process of its own. A random fault is injected
+during or between starts. After each fault the run must resume from its newest intact checkpoint
+without a traceback. At the end its last checkpoint must equal that of an unbroken run bit for bit.
+At the first violation the script prints the fault and the run's output and exits with code 1.
 """
 
 import json
@@ -15,37 +15,37 @@ from pathlib import Path
 
 import click
 from soak_faults import FAULTS, kill
-from soak_run import Lost, Soak
+from soak_run import Soak, Violation
 
 
 def compare(soak: Soak) -> str:
-    """Ends the run, does an unbroken one of the same length, and compares their last states."""
-    num_steps = soak.newest_whole() + 1
+    """Finishes the run, trains an unbroken one of the same length, and compares their ends."""
+    num_steps = soak.newest_intact() + 1
     ends = []
     for run_dir in (soak.run_dir, soak.place / "unbroken"):
         done = subprocess.run(soak.command(run_dir, num_steps), capture_output=True, text=True)
         if done.returncode:
-            raise Lost(f"{run_dir}: exit code {done.returncode}\n{done.stderr}")
+            raise Violation(f"{run_dir}: exit code {done.returncode}\n{done.stderr}")
         ends.append((run_dir / f"checkpoints/step_{num_steps:08}.pt").read_bytes())
     if ends[0] != ends[1]:
-        raise Lost(f"the states after step {num_steps:,} differ")
+        raise Violation(f"the checkpoints after step {num_steps:,} differ")
     steps = [json.loads(row)["step"] for row in (soak.run_dir / "metrics.jsonl").open()]
     if steps != sorted(set(steps)):
-        raise Lost("metrics.jsonl has steps twice or out of order")
+        raise Violation("metrics.jsonl has duplicate or unordered steps")
     leftovers = [*soak.run_dir.glob("**/*.part*"), *soak.images.glob("packed/*.part*")]
     if leftovers:
-        raise Lost(f"left behind: {leftovers}")
+        raise Violation(f"temporary files remain: {leftovers}")
     return f"after step {num_steps:,} the two checkpoints are equal, {len(ends[0]):,} bytes"
 
 
 @click.command()
-@click.option("--minutes", default=30.0, show_default=True, help="Of injecting faults.")
+@click.option("--minutes", default=30.0, show_default=True, help="Time to inject faults.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--place", type=click.Path(path_type=Path), default="runs/soak", show_default=True)
 def main(minutes: float, seed: int, place: Path) -> None:
     """Breaks a run for a while, then compares it with an unbroken one."""
     if place.exists():
-        raise click.UsageError(f"{place} is there already; delete it or name another --place")
+        raise click.UsageError(f"{place} already exists; delete it or choose another --place")
     soak = Soak(place, seed)
     end = time.monotonic() + 60 * minutes
     fault = kill
@@ -54,16 +54,16 @@ def main(minutes: float, seed: int, place: Path) -> None:
             fault = soak.random.choice(FAULTS)
             fault(soak)
             soak.faults[fault.__name__] += 1
-            click.echo(f"{soak.faults.total():4} {fault.__name__:20} step {soak.newest_whole():,}")
+            click.echo(f"{soak.faults.total():4} {fault.__name__:20} step {soak.newest_intact():,}")
         equal = compare(soak)
-    except Lost as lost:
+    except Violation as violation:
         soak.process.kill()
         raise click.ClickException(
-            f"lost after {soak.faults.total()} faults, in {fault.__name__}: {lost}\n"
+            f"failed after {soak.faults.total()} faults, in {fault.__name__}: {violation}\n"
             + soak.errors.read_text()
         ) from None
-    click.echo(f"\n{soak.faults.total()} faults injected and survived, nothing lost; {equal}")
-    click.echo(f"{soak.steps_again:,} steps were done again after losing what no checkpoint held")
+    click.echo(f"\nsurvived {soak.faults.total()} faults, nothing lost; {equal}")
+    click.echo(f"{soak.steps_repeated:,} steps were repeated because no checkpoint held them")
     for name, count in soak.faults.most_common():
         click.echo(f"{count:6} {name}")
 

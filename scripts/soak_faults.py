@@ -1,4 +1,4 @@
-"""The faults of a soak: each starts the run, breaks it in one way, and sees it end as it must."""
+"""The faults of a soak: each starts the run, breaks it in one way, and checks how it ends."""
 
 import io
 import shutil
@@ -9,19 +9,19 @@ import time
 import zipfile
 from collections.abc import Callable
 
-from soak_run import FOREVER, PATIENCE_S, Lost, Soak
+from soak_run import FOREVER, TIMEOUT_S, Soak, Violation
 
 
 def kill(soak: Soak) -> None:
-    """SIGKILL while steps are done and checkpoints written."""
-    process = soak.going()
+    """SIGKILL during training, possibly while a checkpoint is written."""
+    process = soak.resume()
     soak.nap(1.0)
     process.kill()
     soak.end(process, -signal.SIGKILL)
 
 
 def kill_at_start(soak: Soak) -> None:
-    """SIGKILL at any moment of the start."""
+    """SIGKILL at a random moment of the start."""
     process = soak.start()
     soak.nap(5.0)
     process.kill()
@@ -29,23 +29,23 @@ def kill_at_start(soak: Soak) -> None:
 
 
 def terminate(soak: Soak) -> None:
-    """SIGTERM."""
-    process = soak.going()
+    """SIGTERM during training."""
+    process = soak.resume()
     soak.nap(0.5)
     process.terminate()
     soak.end(process, 128 + signal.SIGTERM)
 
 
 def interrupt(soak: Soak) -> None:
-    """SIGINT."""
-    process = soak.going()
+    """SIGINT during training."""
+    process = soak.resume()
     soak.nap(0.5)
     process.send_signal(signal.SIGINT)
     soak.end(process, 128 + signal.SIGINT)
 
 
 def truncate(soak: Soak) -> None:
-    """The newest checkpoint is cut."""
+    """The newest checkpoint is truncated."""
     _damage(soak, lambda data: data[: soak.random.randrange(len(data))])
 
 
@@ -55,7 +55,7 @@ def flip_bit(soak: Soak) -> None:
     def flip(data: bytes) -> bytes:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             member = soak.random.choice([m for m in archive.infolist() if "/data/" in m.filename])
-        # behind the member's own header, its name and its padding, of which no sum is kept
+        # skip the member's header, name and padding, which no checksum covers
         name, padding = struct.unpack_from("<HH", data, member.header_offset + 26)
         start = member.header_offset + 30 + name + padding
         changed = bytearray(data)
@@ -67,7 +67,7 @@ def flip_bit(soak: Soak) -> None:
 
 def _damage(soak: Soak, change: Callable[[bytes], bytes]) -> None:
     kill(soak)
-    while len(soak.checkpoints()) < 2:  # the promise is to survive the loss of one of two
+    while len(soak.checkpoints()) < 2:  # the run survives the loss of one of two
         kill(soak)
     path = soak.checkpoints()[0]
     path.write_bytes(change(path.read_bytes()))
@@ -75,27 +75,27 @@ def _damage(soak: Soak, change: Callable[[bytes], bytes]) -> None:
 
 
 def fill_disk(soak: Soak) -> None:
-    """Some file finds no room, a checkpoint at the latest."""
+    """The disk is full while some file is written, at the latest a checkpoint."""
     process = soak.start(largest_file=soak.random.randrange(1, 100_000))
     soak.end(process, 4)
 
 
 def second_process(soak: Soak) -> None:
-    """The same command while the run is on: refused, and the run undisturbed."""
-    process = soak.going()
+    """A second process on the same run is refused and does not disturb the first."""
+    process = soak.resume()
     second = subprocess.run(
-        soak.command(soak.run_dir, FOREVER), capture_output=True, text=True, timeout=PATIENCE_S
+        soak.command(soak.run_dir, FOREVER), capture_output=True, text=True, timeout=TIMEOUT_S
     )
     if second.returncode != 1 or f"in use by process {process.pid}" not in second.stderr:
-        raise Lost(f"a second process was not refused: {second.stderr}")
+        raise Violation(f"a second process was not refused: {second.stderr}")
     process.kill()
     soak.end(process, -signal.SIGKILL)
 
 
 def remove_tensorboard(soak: Soak) -> None:
-    """The TensorBoard files vanish under a run."""
-    process = soak.going()
-    shutil.rmtree(soak.run_dir / "tb", ignore_errors=True)  # a file may come while we delete
+    """The TensorBoard files are deleted during training."""
+    process = soak.resume()
+    shutil.rmtree(soak.run_dir / "tb", ignore_errors=True)  # a file may appear while we delete
     before = soak.last_logged()
     soak.wait(process, lambda: soak.last_logged() > before)
     process.terminate()
@@ -103,7 +103,7 @@ def remove_tensorboard(soak: Soak) -> None:
 
 
 def tear_metrics(soak: Soak) -> None:
-    """The last line of metrics.jsonl is torn."""
+    """The end of metrics.jsonl is cut off."""
     kill(soak)
     metrics = soak.run_dir / "metrics.jsonl"
     text = metrics.read_bytes()
@@ -111,10 +111,10 @@ def tear_metrics(soak: Soak) -> None:
 
 
 def kill_packer(soak: Soak) -> None:
-    """The packed images vanish, and the process that packs them again is killed."""
+    """The packed images are deleted, and the process that packs them again is killed."""
     shutil.rmtree(soak.images / "packed", ignore_errors=True)
     process = soak.start()
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not list(soak.images.glob("packed/*.part*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     soak.nap(0.5)

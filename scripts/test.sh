@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Passes the tests: makes .venv when missing, installs, runs linter, type checker and pytest.
-# Arguments go to pytest.
+# Installs into .venv if needed, then runs the linter, the type checker and the tests.
+# Arguments are passed to pytest.
 set -euo pipefail
 source "$(dirname "$0")/install.sh"
 ruff check .

@@ -1,4 +1,4 @@
-"""scripts/classic.py trains on any config's data, and saves checkpoints like any other."""
+"""scripts/classic.py: trains on any config's data and saves ordinary checkpoints."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from gan.sampling import load_trained
 
 
-def test_the_classic_example_is_trained_and_judged(tmp_path: Path) -> None:
+def test_classic_example_is_trained_and_evaluated(tmp_path: Path) -> None:
     out, run_dir = tmp_path / "classic.json", tmp_path / "run"
     arguments = ["configs/smoke.yaml", "--minutes", "0.002", "--num", "10", "--size", "16",
                  "--data-root", tmp_path, "--run-dir", run_dir, "--out", out]  # fmt: skip
@@ -21,6 +21,6 @@ def test_the_classic_example_is_trained_and_judged(tmp_path: Path) -> None:
     assert end["seconds"] >= 0.12 and end["values"].keys() == end["floor"].keys()
     trained = load_trained(run_dir / end["checkpoint"]["file"], torch.device("cpu"))
     assert trained.checkpoint.images_seen == 64 * trained.checkpoint.step > 0
-    assert trained.cfg.train.ema_halflife_images == 0
+    assert trained.cfg.train.ema_halflife_images is None
     again = CliRunner().invoke(classic.main, list(map(str, arguments)))
     assert again.exit_code == 1 and str(run_dir) in again.output  # nothing is overwritten
