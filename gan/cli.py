@@ -3,10 +3,8 @@
 Libraries are imported inside the verbs, so that `gan --help` is fast.
 """
 
-import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +73,7 @@ def train(
     from gan.training.loop import train as run_training
     from gan.training.run import Ending
 
-    run = run_training(cfg, run_dir, device, name=config.stem, progress=_progress_bar())
+    run = run_training(cfg, run_dir, device, name=config.stem)
     if run.ending == Ending.COLLAPSED:
         fail(run.describe_collapse(), EXIT_DIVERGED)
     if run.ending in (Ending.INTERRUPTED, Ending.TERMINATED):
@@ -183,7 +181,7 @@ def data(config: Path, overrides: tuple[str, ...]) -> None:
         except NothingHeldOut as reason:
             click.echo(f"held out: none; {reason}")
             continue
-        packed = pack(source, cfg.data, _progress_bar())
+        packed = pack(source, cfg.data)
         click.echo(f"{title}\n{summary(source, packed)}")
 
 
@@ -207,23 +205,3 @@ def _check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
         )
     if out.exists() and not force and not (is_folder and not any(out.iterdir())):
         raise click.UsageError(f"{out} exists; choose another --out, or overwrite with --force")
-
-
-def _progress_bar() -> Callable[[int, int], None]:
-    """Returns a callback for packing: a bar on the first rank's terminal, nothing elsewhere."""
-    bar: Any = None
-
-    def report(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            from tqdm import tqdm
-
-            rank = int(os.environ.get("RANK", "0"))
-            hidden = rank > 0 or not sys.stderr.isatty()
-            bar = tqdm(total=total, desc="packing", unit="image", disable=hidden)
-        bar.update(done - bar.n)
-        if done == total:
-            bar.close()
-            bar = None  # the held-out images get a bar of their own
-
-    return report

@@ -33,6 +33,9 @@ from torch import Tensor
 
 from gan.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint, save_checkpoint
 from gan.cli import main
+from gan.config.settings import DataConfig
+from gan.data.pack import PackedImages, pack
+from gan.data.source import Source
 from gan.errors import NonFinite
 from gan.machine.signals import StopRequest
 from gan.nn.losses import LOSSES
@@ -513,9 +516,16 @@ def test_a_best_without_room_is_no_best(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_checkpoint(tmp_path / "run/checkpoints/best.pt").step == best["step"]
 
 
-def test_the_minutes_of_a_call_count_its_packing(tmp_path: Path) -> None:
+def test_the_minutes_of_a_call_count_its_packing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_pack(source: Source, cfg: DataConfig) -> PackedImages:
+        time.sleep(0.7)
+        return pack(source, cfg)
+
+    monkeypatch.setattr("gan.training.loop.pack", slow_pack)
     cfg = tiny_config(tmp_path, train={"num_steps": 1000, "max_minutes": 0.01})
-    run = train(cfg, tmp_path / "run", "cpu", progress=lambda done, total: time.sleep(0.7))
+    run = train(cfg, tmp_path / "run", "cpu")
     assert run.state.step == 1
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from tqdm import tqdm
 
 from gan.config.settings import DataConfig
 from gan.data.decode import decode_chunk
@@ -26,7 +26,6 @@ from gan.data.source import Source
 from gan.data.workers import decode_all
 
 _MAX_LISTED = 20
-Progress = Callable[[int, int], None]  # (images done, all images)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class PackedImages:
         return len(self.images)
 
 
-def pack(source: Source, cfg: DataConfig, progress: Progress | None = None) -> PackedImages:
+def pack(source: Source, cfg: DataConfig) -> PackedImages:
     """Returns the pack of a source, and writes it first if there is none.
 
     Raises ValueError with a list of the bad images, unless data.on_bad_image is skip.
@@ -55,7 +54,7 @@ def pack(source: Source, cfg: DataConfig, progress: Progress | None = None) -> P
     if not folder.exists():
         with FileLock(f"{folder}.lock"):
             if not folder.exists():  # another process may have written it meanwhile
-                _write(source, cfg, folder, progress)
+                _write(source, cfg, folder)
     return _open(folder)
 
 
@@ -87,13 +86,13 @@ def _choose_place(cfg: DataConfig, name: str) -> Path:
     raise ValueError(f"cannot write to {root} or {cache}; set data.root or XDG_CACHE_HOME")
 
 
-def _write(source: Source, cfg: DataConfig, folder: Path, progress: Progress | None) -> None:
+def _write(source: Source, cfg: DataConfig, folder: Path) -> None:
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # left by a killed process
     _require_space(folder.parent, len(source) * int(np.prod(cfg.image_shape)))
     part.mkdir()
     try:
-        bad = _write_images(part / "images.npy", source, cfg, progress)
+        bad = _write_images(part / "images.npy", source, cfg)
         if source.labels is not None:
             np.save(part / "labels.npy", source.labels[[name not in bad for name in source.names]])
         meta = {
@@ -119,21 +118,20 @@ def _require_space(place: Path, num_bytes: int) -> None:
         raise OSError(errno.ENOSPC, problem, str(place))
 
 
-def _write_images(
-    path: Path, source: Source, cfg: DataConfig, progress: Progress | None
-) -> dict[Any, str]:
+def _write_images(path: Path, source: Source, cfg: DataConfig) -> dict[Any, str]:
     """Writes the usable images; returns {name: reason} for the others."""
     num_good = 0
+    hidden = True if int(os.environ.get("RANK", "0")) else None  # None: unless on a terminal
     bad: dict[Any, str] = {}
-    with open(path, "wb") as file:
+    bar = tqdm(total=len(source), desc="packing", unit="image", disable=hidden)
+    with bar, open(path, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(source), *cfg.image_shape)}
         np.lib.format.write_array_header_1_0(file, header)
         for images, bad_of_chunk in decode_all(source, cfg.image_shape, cfg.fit):
             file.write(images.tobytes())
             num_good += len(images)
             bad |= bad_of_chunk
-            if progress:
-                progress(num_good + len(bad), len(source))
+            bar.update(len(images) + len(bad_of_chunk))
         _refuse_bad(source, cfg, bad, num_good)
         file.seek(0)  # NumPy pads the header to the same length for any number of images
         header["shape"] = (num_good, *cfg.image_shape)

@@ -4,15 +4,15 @@ Every function does nothing in a single process.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch import distributed as dist
+from torch import nn
 
 # Its functions have the default group as a default argument. If it is first imported while a group
 # exists, it keeps the group and gloo's threads alive after destroy_process_group, and a thread that
@@ -70,15 +70,9 @@ def average_gradients(module: nn.Module, ranks: Ranks) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
     flat /= ranks.world_size
-    torch._foreach_copy_(gradients, _split_like(flat, gradients))
-
-
-def _split_like(flat: Tensor, tensors: Iterable[Tensor]) -> list[Tensor]:
-    parts, start = [], 0
-    for tensor in tensors:
-        parts.append(flat[start : start + tensor.numel()].view(tensor.shape))
-        start += tensor.numel()
-    return parts
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    shaped = [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)]
+    torch._foreach_copy_(gradients, shaped)
 
 
 def from_first(value: Any, ranks: Ranks) -> Any:

@@ -22,6 +22,7 @@ from gan.metrics import inception
 NUM_FEATURES = 128
 _WEIGHTS = Path(__file__).parent / "weights"
 _FORMAT = "gan features 1"
+_MAX_BYTES = 16 << 20
 _BATCH = 64  # Inception takes 10 MB per image
 
 
@@ -165,6 +166,8 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"{path}: larger than {_MAX_BYTES:,} bytes")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:

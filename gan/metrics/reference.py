@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan.config.settings import DataConfig
 from gan.data.datasets import NothingHeldOut, open_source
-from gan.data.pack import PackedImages, Progress, pack
+from gan.data.pack import PackedImages, pack
 from gan.latents import rng
 from gan.metrics.features import FeatureNetwork, load_features
 from gan.metrics.pyramid import sample_patches
@@ -68,10 +68,10 @@ def choose_network(
     return None if lacks_colour and not name else network
 
 
-def held_out_images(cfg: DataConfig, progress: Progress | None = None) -> PackedImages | None:
+def held_out_images(cfg: DataConfig) -> PackedImages | None:
     """Returns the packed test images of a source, or None if it has none."""
     try:
-        return pack(open_source(cfg, "test"), cfg, progress)
+        return pack(open_source(cfg, "test"), cfg)
     except NothingHeldOut:
         return None
 

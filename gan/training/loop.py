@@ -17,7 +17,7 @@ from gan.checkpoint import checkpoint_path, prune_checkpoints, remove_unfinished
 from gan.config.settings import Config, batch_size_problem
 from gan.data.batches import Batch, batches
 from gan.data.datasets import open_source
-from gan.data.pack import Progress, pack
+from gan.data.pack import pack
 from gan.errors import ConfigError, NonFinite
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.ranks import from_first, largest, process_group
@@ -43,7 +43,6 @@ def train(
     device_name: str = "auto",
     *,
     name: str = "run",
-    progress: Progress | None = None,
 ) -> Run:
     """Starts or resumes the run of a directory and saves its last state.
 
@@ -56,9 +55,9 @@ def train(
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
     # outside the process group, whose timeout is shorter than packing may take
-    packed = pack(open_source(cfg.data, download=True), cfg.data, progress)
+    packed = pack(open_source(cfg.data, download=True), cfg.data)
     require_classes(cfg, len(packed.classes))
-    held_out = held_out_images(cfg.data, progress) if cfg.train.evaluate_every_steps else None
+    held_out = held_out_images(cfg.data) if cfg.train.evaluate_every_steps else None
     with process_group(device) as ranks, stop_on_signals() as stop:
         if problem := batch_size_problem(cfg, ranks.world_size):
             raise ConfigError(problem)
