@@ -197,9 +197,8 @@ def _show(run: Run) -> None:
     nets = {"ema": state.g_ema, "raw": state.g}
     samples = {name: run.fixed_samples(g, report.NUM_SHOWN) for name, g in nets.items()}
     report.show(run, samples)
-    share = diversity(samples["ema"], run.real_images(report.NUM_SHOWN))
-    run.latest["samples/diversity"] = share
-    run.tracker.scalars(state.step, state.images_seen, {"samples/diversity": share})
+    real = run.real_images(report.NUM_SHOWN)
+    run.latest["samples/diversity"] = diversity(samples["ema"], real)  # written by the next log
     if "loss/d" in run.latest and (new := run.watch.update(run.latest, state.images_seen)):
         run.collapsed = "; ".join(new)
         run.tracker.warn(run.collapsed, state.images_seen)

@@ -61,8 +61,10 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
         "learning_rate/g": rates[0],
         "learning_rate/d": rates[1],
     }
-    run.tracker.scalars(state.step, state.images_seen, means)
     run.latest |= means
+    if "samples/diversity" in run.latest:
+        means["samples/diversity"] = run.latest["samples/diversity"]  # of the newest grids
+    run.tracker.scalars(state.step, state.images_seen, means)
     histograms = {tag: value for tag, value in values.items() if value.dim()}
     if (state.step // train.log_every_steps) % _HISTOGRAM_EVERY_LOGS == 0:
         histograms |= network_histograms({"g": state.g, "d": state.d})
