@@ -246,9 +246,9 @@ def _require_finite(run: Run) -> None:
 
 def _diverged(run: Run, what: str) -> None:
     raise NonFinite(
-        f"{what} is not finite at step {run.state.step:,}; this state was not saved. Start a new "
-        "run with lower learning rates or hardware.precision fp32, from the last checkpoint by "
-        "train.init_from"
+        f"{what} is not finite at step {run.state.step:,}; this state was not saved. Resume with "
+        "hardware.precision=fp32, or start a new run from the last checkpoint (train.init_from) "
+        "with lower learning rates"
     )
 
 
