@@ -12,10 +12,13 @@ import sys
 import zipfile
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, get_origin
 
 import torch
 from torch import Tensor, nn
+
+from gan.files import replacing
 
 FORMAT = 3
 _MAX_BYTES = 16 << 30
@@ -59,16 +62,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     buffer = io.BytesIO()  # torch.save into a file hides the errno of a full disk
     torch.save(_canonical(payload), buffer)
     data = buffer.getbuffer()
-    part = path.with_name(f".{path.name}.part")
     try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync_folder(path.parent)
+        with replacing(path) as part:
+            part.write_bytes(data)
     except OSError as error:
-        part.unlink(missing_ok=True)
         reason = f"{error.strerror}, for a checkpoint of {len(data):,} bytes"
         raise OSError(error.errno, reason, str(path)) from None
 
@@ -92,7 +89,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     version = payload.pop("format")
     if type(version) is not int or version not in (2, FORMAT):
         raise BadCheckpoint(
-            f"{path}: checkpoint has format {version!r:.20}, this version reads 2 and {FORMAT}; "
+            f"{path}: checkpoint has format {brief(version)}, this version reads 2 and {FORMAT}; "
             "use the version of gan that wrote it"
         )
     _check_fields(payload, path)
@@ -104,15 +101,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def _check_fields(payload: dict[str, Any], path: Path) -> None:
     if payload.keys() != _TYPES.keys():
         missing, extra = _TYPES.keys() - payload.keys(), payload.keys() - _TYPES.keys()
-        raise BadCheckpoint(
-            f"{path}: missing keys {sorted(missing)}, unknown keys {sorted(map(str, extra))[:9]}"
-        )
+        unknown = ", ".join(sorted(map(brief, extra))[:9])
+        raise BadCheckpoint(f"{path}: missing keys {sorted(missing)}, unknown keys [{unknown}]")
     for key, kind in _TYPES.items():
         if type(payload[key]) is not kind:
             found = type(payload[key]).__name__
             raise BadCheckpoint(f"{path}: {key} must be of type {kind.__name__}; got {found}")
         if kind is int and not 0 <= payload[key] < 1 << 53:
-            raise BadCheckpoint(f"{path}: {key} must be a count; got {payload[key]!r:.40}")
+            raise BadCheckpoint(f"{path}: {key} must be a count; got {brief(payload[key])}")
 
 
 def _convert_format_2(config: dict[str, Any]) -> None:
@@ -139,6 +135,8 @@ def _read_verified(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise BadCheckpoint(f"{path}: {error.strerror}") from None
+    except MemoryError:
+        raise BadCheckpoint(f"{path}: larger than the available memory") from None
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             compressed = any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist())
@@ -153,11 +151,11 @@ def _read_verified(path: Path) -> bytes:
 
 
 def check_weights(module: nn.Module, weights: Any, name: str) -> None:
-    """Raises BadCheckpoint if a state_dict's keys, shapes or dtypes differ from the module's."""
+    """Raises BadCheckpoint if a state_dict does not fit the module or is not finite."""
     own = module.state_dict()
     if not isinstance(weights, dict) or own.keys() != weights.keys():
         found = weights.keys() if isinstance(weights, dict) else set()
-        differ = sorted(map(str, own.keys() ^ found))[:5]
+        differ = ", ".join(sorted(map(brief, own.keys() ^ found))[:5])
         raise BadCheckpoint(f"{name}: layers differ from those of the config, such as {differ}")
     for key, tensor in own.items():
         other = weights[key]
@@ -167,6 +165,8 @@ def check_weights(module: nn.Module, weights: Any, name: str) -> None:
                 f"{name}.{key}: checkpoint has {dtype} {tuple(shape or ())}, config has "
                 f"{tensor.dtype} {tuple(tensor.shape)}"
             )
+        if not other.isfinite().all():
+            raise BadCheckpoint(f"{name}.{key}: has values that are not finite")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -208,12 +208,6 @@ def prune_checkpoints(folder: Path, step: int, keep: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Deletes the temporary files of killed writers; the caller holds the run's lock."""
-    for path in folder.glob(".*.part"):
-        path.unlink()
-
-
 def _canonical(value: Any) -> Any:
     """Copies nested values, since pickle writes shared objects differently from equal ones."""
     if isinstance(value, dict):
@@ -225,11 +219,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().cpu().clone()
     return value
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)  # makes the rename itself durable
-    finally:
-        os.close(handle)

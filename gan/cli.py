@@ -59,7 +59,8 @@ def train(
     """Start a run, or resume the run in --run-dir.
 
     Exit codes: 0 done, 1 error, 2 usage or config, 3 non-finite loss or (with train.on_collapse
-    stop) collapse, 4 disk full, 130 and 143 stopped by SIGINT and SIGTERM after saving.
+    stop) collapse, 4 disk full; 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM after
+    saving.
     """
     from gan.config.reader import load_config
 
@@ -76,12 +77,13 @@ def train(
     run = run_training(cfg, run_dir, device, name=config.stem)
     if run.ending == Ending.COLLAPSED:
         fail(run.describe_collapse(), EXIT_DIVERGED)
-    if run.ending in (Ending.INTERRUPTED, Ending.TERMINATED):
+    exit_codes = {Ending.INTERRUPTED: 130, Ending.TERMINATED: 143, Ending.HUNG_UP: 129}
+    if run.ending in exit_codes:
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
         command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
         click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
-        sys.exit(130 if run.ending == Ending.INTERRUPTED else 143)
+        sys.exit(exit_codes[run.ending])
 
 
 @main.command()

@@ -35,18 +35,25 @@ def one_message() -> Iterator[None]:
         fail(f"{where}{error.strerror or error}{hint}", EXIT_DISK_FULL if full else EXIT_ERROR)
     except ValueError as error:
         fail(str(error), EXIT_ERROR)
-    except RuntimeError as error:
-        import torch
-
-        if not isinstance(error, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if not (where := _exhausted_memory(error)):
             raise
         fail(
-            "out of GPU memory; stop other processes on the GPU, or start a new run with a lower "
+            f"out of {where}; stop other processes, or start a new run with a lower "
             "train.batch_size, data.image_size, model.g_width or model.d_width",
             EXIT_ERROR,
         )
     except KeyboardInterrupt:  # before a run has anything to save
         fail("interrupted", EXIT_INTERRUPTED)
+
+
+def _exhausted_memory(error: Exception) -> str:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return "GPU memory"
+    is_cpu = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    return "memory" if is_cpu else ""
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from gan.checkpoint import (
 from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
 from gan.errors import ConfigError
+from gan.files import replacing
 from gan.latents import draw_labels, draw_latents, interpolate
 from gan.machine.precision import Precision, autocast, choose_precision, send
 from gan.machine.replay import Replay
@@ -200,18 +202,23 @@ def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | 
     origin.add_text("step", str(trained.checkpoint.step))
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".png":
-        to_pil(grid(images)).save(out, pnginfo=origin)
+        with replacing(out) as part:
+            to_pil(grid(images)).save(part, pnginfo=origin)
     elif out.suffix == ".npz":
         arrays: dict[str, Any] = {"images": images.transpose(0, 2, 3, 1)}
         if labels is not None:
             arrays["labels"] = labels.numpy()
-        np.savez_compressed(out, **arrays)
+        with replacing(out) as part:
+            np.savez_compressed(part, **arrays)
     else:
         out.mkdir(exist_ok=True)
-        for old in out.glob("[0-9]" * 6 + ".png"):
-            old.unlink()  # or images of an earlier call would mix with these
-        for i, image in enumerate(images):
-            to_pil(image.transpose(1, 2, 0)).save(out / f"{i:06}.png", pnginfo=origin)
+        with TemporaryDirectory(prefix=".part", dir=out) as part:
+            for i, image in enumerate(images):
+                to_pil(image.transpose(1, 2, 0)).save(Path(part, f"{i:06}.png"), pnginfo=origin)
+            for old in out.glob("[0-9]" * 6 + ".png"):
+                old.unlink()  # or images of an earlier call would mix with these
+            for new in Path(part).iterdir():
+                new.rename(out / new.name)
 
 
 def walk(trained: Trained, points: int, steps: int, seed: int, label: str | None) -> np.ndarray:
@@ -228,7 +235,8 @@ def walk(trained: Trained, points: int, steps: int, seed: int, label: str | None
 def save_gif(frames: Sequence[Image.Image], path: Path, frame_ms: int, last_ms: int = 0) -> None:
     """Writes a looping GIF; `last_ms` is the duration of the last frame."""
     durations = [frame_ms] * (len(frames) - 1) + [last_ms or frame_ms]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    with replacing(path) as part:
+        frames[0].save(part, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def save_walk(
@@ -238,6 +246,7 @@ def save_walk(
     images = walk(trained, points, steps, seed, label)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".png":
-        to_pil(grid(images, columns=steps)).save(out)
+        with replacing(out) as part:
+            to_pil(grid(images, columns=steps)).save(part)
     else:
         save_gif([to_pil(image.transpose(1, 2, 0)) for image in images], out, frame_ms=80)

@@ -6,10 +6,12 @@ the run continues without it.
 
 import json
 import logging
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
+
+from gan.files import parse_row, replacing
 
 _STATUS_EVERY_S = 5.0
 
@@ -26,9 +30,10 @@ class Tracker:
 
     def __init__(self, run_dir: Path, *, step: int, images_seen: int, num_steps: int) -> None:
         """Removes what an earlier process wrote after `step`, from which the run resumes."""
-        self._log: TextIO = open(run_dir / "log.txt", "a", buffering=1)
-        self._metrics: TextIO = _cut_back(run_dir / "metrics.jsonl", step)
-        self._evaluations: TextIO = _cut_back(run_dir / "evaluations.jsonl", step)
+        self._log = open(run_dir / "log.txt", "a", buffering=1)
+        paths = [run_dir / "metrics.jsonl", run_dir / "evaluations.jsonl"]
+        damaged = {path: count for path in paths if (count := _cut_back(path, step))}
+        self._metrics, self._evaluations = (open(path, "a", buffering=1) for path in paths)
         self._bar = None
         if sys.stderr.isatty():
             shape = "{percentage:3.0f}%|{bar:8}| {desc}"
@@ -42,22 +47,26 @@ class Tracker:
             self._board = _open_board(run_dir / "tb", purge_step)
         except OSError as error:
             self._leave_board(error)
+        for path, count in damaged.items():
+            self.say(f"warning: {path}: skipped {count} damaged rows, which stay in the file")
 
     def say(self, text: str) -> None:
         """Prints a line and writes it to log.txt."""
         self._keep(text)
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        with self._console():
+            if self._bar is not None:
+                self._bar.write(text, file=sys.stderr)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def status(self, step: int, text: str) -> None:
         """Updates the bar on a terminal; elsewhere prints the line every few seconds."""
         if self._bar is not None:
             self._keep(text)
-            self._bar.set_description_str(text, refresh=False)
-            self._bar.update(step - self._bar.n)
-            self._bar.refresh()
+            with self._console():
+                self._bar.set_description_str(text, refresh=False)
+                self._bar.update(step - self._bar.n)
+                self._bar.refresh()
         elif time.monotonic() - self._last_status >= _STATUS_EVERY_S:
             self._last_status = time.monotonic()
             self.say(text)
@@ -125,12 +134,22 @@ class Tracker:
 
     def close(self) -> None:
         """Flushes and closes all files."""
-        if self._bar is not None:
-            self._bar.close()
+        with self._console():
+            if self._bar is not None:
+                self._bar.close()
         self._attempt(lambda board: board.close())
         threading.excepthook = self._excepthook
         for file in (self._metrics, self._evaluations, self._log):
             file.close()
+
+    @contextmanager
+    def _console(self) -> Iterator[None]:
+        """Lets the run continue, with log.txt alone, when the console can no longer be written."""
+        try:
+            yield
+        except OSError:
+            self._bar = None
+            sys.stderr = open(os.devnull, "w")  # else Python fails to flush it and exits with 120
 
     def _on_thread_error(self, args: threading.ExceptHookArgs) -> None:
         # TensorBoard's writer thread also passes its error to the next call, which reports it
@@ -158,21 +177,16 @@ def _open_board(folder: Path, purge_step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=purge_step)
 
 
-def _cut_back(path: Path, step: int) -> TextIO:
-    """Opens a metrics file for appending, without rows after `step` and an incomplete last row."""
-    kept = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if row["step"] <= step:
-                kept.append(line + "\n")
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(kept))
-    part.replace(path)
-    return open(path, "a", buffering=1)
+def _cut_back(path: Path, step: int) -> int:
+    """Removes rows after `step` and an incomplete last row; returns the number of damaged rows.
+
+    Damaged rows stay in the file.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    rows = [(line, parse_row(line)) for line in lines if line.endswith(b"\n")]
+    with replacing(path) as part:
+        part.write_bytes(b"".join(line for line, row in rows if not row or row["step"] <= step))
+    return sum(row is None for _, row in rows)
 
 
 def network_histograms(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -22,9 +22,9 @@ from gan.checkpoint import (
     newest_checkpoint,
     prune_checkpoints,
     read_checkpoint,
-    remove_unfinished,
     save_checkpoint,
 )
+from gan.files import remove_unfinished
 
 EMPTY = Checkpoint(
     config={}, classes=[], data="", step=0, images_seen=0, environment={}, g={}, d={}, g_ema={},

@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
@@ -28,14 +29,21 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         if not (equals and dot):
             raise ConfigError(f"--set expects section.key=value; got {override!r}")
         try:
-            parsed = parse_yaml(text)
+            is_text = _annotation(section, field) in (str, str | None) and text != "null"
+            parsed = text if is_text else parse_yaml(text)  # a path may look like other YAML
         except ValueError as error:
             raise ConfigError(f"--set {override}: {error}") from None
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"{path}: section {section} must hold keys; got {inner!r:.80}")
+            raise ConfigError(f"{path}: section {section} must hold keys; got {brief(inner)}")
         inner[field] = parsed
     return parse_config(values, origin=str(path))
+
+
+def _annotation(section: str, field: str) -> Any:
+    """Returns the type of a setting, None if there is no such setting."""
+    inner: Any = Config.model_fields[section].annotation if section in Config.model_fields else None
+    return inner.model_fields[field].annotation if inner and field in inner.model_fields else None
 
 
 def parse_config(values: Any, *, origin: str) -> Config:
@@ -54,6 +62,16 @@ def identity(config: Config) -> dict[str, Any]:
         for name, section in config
     }
     return {name: section for name, section in kept.items() if section}
+
+
+def differences(a: dict[str, Any], b: dict[str, Any], name_a: str, name_b: str) -> list[str]:
+    """Lists the settings in which two identities differ."""
+    return [
+        f"{section}.{key}: {name_a} has {a[section][key]!r}, {name_b} has {value!r}"
+        for section, values in b.items()
+        for key, value in values.items()
+        if a[section][key] != value
+    ]
 
 
 def describe(config: Config) -> str:
@@ -97,15 +115,12 @@ def _explain(problem: Any) -> str:
     message = message[0].lower() + message[1:]
     if not keys:
         return message
-    return f"{key}: {message}; got {problem['input']!r:.80}{_null_hint(keys, problem['input'])}"
+    return f"{key}: {message}; got {brief(problem['input'])}{_null_hint(keys, problem['input'])}"
 
 
 def _null_hint(keys: list[str], value: Any) -> str:
-    if len(keys) < 2 or value not in (0, "none", "off"):
-        return ""
-    section: Any = Config.model_fields[keys[0]].annotation
-    kinds = get_args(section.model_fields[keys[1]].annotation)
-    return "; null turns it off" if type(None) in kinds else ""
+    can_be_null = len(keys) == 2 and type(None) in get_args(_annotation(*keys))
+    return "; null turns it off" if can_be_null and value in (0, "none", "off") else ""
 
 
 def _suggestion(keys: list[str]) -> str:
@@ -121,6 +136,8 @@ def _suggestion(keys: list[str]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: not a file")
         if path.stat().st_size > _MAX_YAML_BYTES:
             raise ConfigError(f"{path}: larger than 1 MiB; a config is a short YAML file")
         values = parse_yaml(path.read_text(encoding="utf-8"))

@@ -29,9 +29,11 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Catches SIGINT and SIGTERM inside the block."""
+    """Catches SIGINT, SIGTERM and SIGHUP inside the block; an ignored SIGHUP stays ignored."""
     request = StopRequest()
-    caught = (signal.SIGINT, signal.SIGTERM)
+    caught = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+        caught.append(signal.SIGHUP)
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set signal handlers
         return

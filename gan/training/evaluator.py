@@ -3,6 +3,7 @@
 import json
 
 from gan.checkpoint import save_checkpoint
+from gan.files import parse_row, read_json, replacing
 from gan.metrics.evaluate import score
 from gan.metrics.reference import Reference, choose_network, make_reference
 from gan.training.run import Run
@@ -10,7 +11,6 @@ from gan.training.state import settle
 
 _NUM = 2000  # images; `gan evaluate` uses more
 _SEED = 0
-_FILE = "evaluations.jsonl"
 
 
 def evaluate(run: Run) -> None:
@@ -22,10 +22,12 @@ def evaluate(run: Run) -> None:
     metric = "frechet_distance" if reference.network else "sliced_wasserstein_mean"
     values = score(run.fixed_samples(state.g_ema, reference.num), reference)
     tags = {f"metric/{name}": value for name, value in values.items()}
-    value, best = values[metric], _best(run, f"metric/{metric}")
+    value, best = values[metric], _best(run, metric)
     is_better = best is None or value < best
-    if is_better:  # before its row is written, so that every best value in the file has a best.pt
+    if is_better:
         save_checkpoint(run.checkpoint_dir / "best.pt", run.checkpoint())
+        with replacing(run.checkpoint_dir / "best.json") as part:
+            part.write_text(json.dumps({"step": state.step, "metric": metric, "value": value}))
     run.tracker.evaluation(state.step, state.images_seen, tags)
     run.latest |= tags
     comparison = "the best so far" if is_better else f"best {best:.4g}"
@@ -34,7 +36,8 @@ def evaluate(run: Run) -> None:
 
 def is_evaluated(run: Run) -> bool:
     """Tells whether the present step has been evaluated."""
-    return any(row["step"] == run.state.step for row in _rows(run))
+    rows = map(parse_row, (run.run_dir / "evaluations.jsonl").read_bytes().splitlines())
+    return any(row["step"] == run.state.step for row in rows if row)
 
 
 def _make_reference(run: Run) -> Reference:
@@ -42,10 +45,8 @@ def _make_reference(run: Run) -> Reference:
     return make_reference(run.packed, run.held_out, network, num=_NUM, seed=_SEED)
 
 
-def _best(run: Run, tag: str) -> float | None:
-    return min((row[tag] for row in _rows(run) if tag in row), default=None)
-
-
-def _rows(run: Run) -> list[dict]:
-    # the tracker has removed the rows after the step that the run resumed from
-    return list(map(json.loads, (run.run_dir / _FILE).read_text().splitlines()))
+def _best(run: Run, metric: str) -> float | None:
+    """Returns the value of best.pt, None if there is none by this metric."""
+    best = read_json(run.checkpoint_dir / "best.json")
+    value = best.get("value") if isinstance(best, dict) and best.get("metric") == metric else None
+    return value if isinstance(value, float) else None

@@ -13,14 +13,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan.checkpoint import checkpoint_path, prune_checkpoints, remove_unfinished, save_checkpoint
+from gan.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint
+from gan.config.reader import differences, identity
 from gan.config.settings import Config, batch_size_problem
 from gan.data.batches import Batch, batches
 from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.errors import ConfigError, NonFinite
+from gan.files import remove_unfinished
 from gan.machine.precision import choose_device, choose_precision
-from gan.machine.ranks import from_first, largest, process_group
+from gan.machine.ranks import Ranks, from_first, largest, process_group
 from gan.machine.signals import StopRequest, stop_on_signals
 from gan.metrics.reference import held_out_images
 from gan.tracking import gradient_norm
@@ -34,7 +36,12 @@ from gan.training.state import all_finite, make_state, settle
 from gan.training.steps import one_step
 
 _AGREE_EVERY_STEPS = 5  # several ranks agree on stopping at these steps
-_SIGNALS = {signal.SIGINT: Ending.INTERRUPTED, signal.SIGTERM: Ending.TERMINATED}
+_FIRST_SAVE_MINUTES = 1.0  # a run saves once after this time, whatever its cadence
+_SIGNALS = {
+    signal.SIGINT: Ending.INTERRUPTED,
+    signal.SIGTERM: Ending.TERMINATED,
+    signal.SIGHUP: Ending.HUNG_UP,
+}
 
 
 def train(
@@ -61,6 +68,7 @@ def train(
     with process_group(device) as ranks, stop_on_signals() as stop:
         if problem := batch_size_problem(cfg, ranks.world_size):
             raise ConfigError(problem)
+        _require_equal_ranks(cfg, packed.checksum, ranks)
         require_memory(cfg, len(packed.classes), device, ranks.world_size)
         if run_dir is None:
             made = next_run_dir(Path("runs"), name) if ranks.is_first else None
@@ -81,6 +89,19 @@ def train(
             finally:
                 run.tracker.close()
     return run
+
+
+def _require_equal_ranks(cfg: Config, data: str, ranks: Ranks) -> None:
+    own, me = identity(cfg), f"rank {ranks.rank}"
+    first, first_data = from_first((own, data), ranks)
+    differ = differences(first, own, "rank 0", me)
+    if data != first_data:
+        differ.append(f"images: rank 0 has checksum {first_data}, {me} has {data}")
+    if largest(len(differ), ranks):
+        raise ConfigError(
+            "all ranks must have the same settings and images:\n"
+            + ("\n".join(differ) or "another rank has different ones")
+        )
 
 
 def _loop(run: Run, stop: StopRequest) -> Ending:
@@ -140,7 +161,7 @@ def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
     evaluates = train.evaluate_every_steps is not None and _is_due(
         train.evaluate_every_steps, step, is_last
     )
-    saves = _is_due(train.checkpoint_every_steps, step, is_last)
+    saves = _is_due(train.checkpoint_every_steps, step, is_last) or _is_first_save_due(run)
     if not (shows or evaluates or saves):
         return
     with run.window.paused():
@@ -155,6 +176,11 @@ def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
 
 def _is_due(every_steps: int | None, step: int, is_last: bool) -> bool:
     return is_last or (every_steps is not None and step % every_steps == 0)
+
+
+def _is_first_save_due(run: Run) -> bool:
+    """Tells whether the run has no checkpoint though it has trained for a while."""
+    return run.is_first and not run.has_checkpoint and run.minutes >= _FIRST_SAVE_MINUTES
 
 
 def _do_missed_events(run: Run) -> bool:
@@ -197,9 +223,8 @@ def _show(run: Run) -> None:
     nets = {"ema": state.g_ema, "raw": state.g}
     samples = {name: run.fixed_samples(g, report.NUM_SHOWN) for name, g in nets.items()}
     report.show(run, samples)
-    share = diversity(samples["ema"], run.real_images(report.NUM_SHOWN))
-    run.latest["samples/diversity"] = share
-    run.tracker.scalars(state.step, state.images_seen, {"samples/diversity": share})
+    real = run.real_images(report.NUM_SHOWN)
+    run.latest["samples/diversity"] = diversity(samples["ema"], real)  # written by the next log
     if "loss/d" in run.latest and (new := run.watch.update(run.latest, state.images_seen)):
         run.collapsed = "; ".join(new)
         run.tracker.warn(run.collapsed, state.images_seen)
@@ -211,6 +236,7 @@ def _save(run: Run) -> None:
         step = run.state.step
         save_checkpoint(checkpoint_path(run.checkpoint_dir, step), run.checkpoint())
         prune_checkpoints(run.checkpoint_dir, step, run.cfg.train.keep_checkpoints)
+        run.has_checkpoint = True
 
 
 def _require_finite(run: Run) -> None:

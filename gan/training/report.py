@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan.config.reader import identity
+from gan.files import replacing
 from gan.sampling import grid, save_gif, to_pil
 from gan.tracking import Tracker, network_histograms
 from gan.training.run import Ending, Run
@@ -61,8 +62,10 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
         "learning_rate/g": rates[0],
         "learning_rate/d": rates[1],
     }
-    run.tracker.scalars(state.step, state.images_seen, means)
     run.latest |= means
+    if "samples/diversity" in run.latest:
+        means["samples/diversity"] = run.latest["samples/diversity"]  # of the newest grids
+    run.tracker.scalars(state.step, state.images_seen, means)
     histograms = {tag: value for tag, value in values.items() if value.dim()}
     if (state.step // train.log_every_steps) % _HISTOGRAM_EVERY_LOGS == 0:
         histograms |= network_histograms({"g": state.g, "d": state.d})
@@ -83,10 +86,8 @@ def show(run: Run, samples: dict[str, np.ndarray]) -> None:
     """Writes a grid of each set of samples (num, C, H, W) by name."""
     for name, images in samples.items():
         sheet = grid(images)
-        path = _grid_path(run, name)
-        part = path.with_name(f".{path.name}.part")  # a truncated image would break the GIF
-        to_pil(sheet).save(part, "PNG")
-        part.replace(path)
+        with replacing(_grid_path(run, name)) as part:
+            to_pil(sheet).save(part)
         run.tracker.image(f"images/{name}", sheet, run.state.images_seen)
 
 
@@ -99,15 +100,16 @@ def finish(run: Run, ending: Ending) -> None:
     """Writes learning.gif, the HParams tab and the last line."""
     steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
     paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
-    frames = [_open(path) for path in [*paths, _grid_path(run, "ema", steps[-1])]]
-    save_gif(frames, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
+    frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
+    shown = [frame for frame in frames if frame]
+    save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
     settings = {
         f"{section}.{key}": value
         for section, values in identity(run.cfg).items()
         for key, value in values.items()
     }
-    shown = ("loss/d", "loss/g", "d/real", "d/fake")
-    final = {f"final/{t}": v for t, v in run.latest.items() if t in shown or "metric/" in t}
+    tags = ("loss/d", "loss/g", "d/real", "d/fake")
+    final = {f"final/{t}": v for t, v in run.latest.items() if t in tags or "metric/" in t}
     run.tracker.hyperparameters(settings, final, run.state.images_seen)
     what = {Ending.DONE: "done", Ending.TIME_UP: "train.max_minutes are over"}
     run.tracker.say(
@@ -120,9 +122,12 @@ def _grid_path(run: Run, name: str, step: int | None = None) -> Path:
     return run.sample_dir / f"{name}_{run.state.step if step is None else step:08}.png"
 
 
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.copy()
+def _open(path: Path) -> Image.Image | None:
+    try:
+        with Image.open(path) as image:
+            return image.copy()
+    except OSError:  # damaged by a full disk, say; the GIF does without it
+        return None
 
 
 def _memory_mib(device: torch.device) -> float:

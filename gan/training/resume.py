@@ -1,9 +1,10 @@
 """Where a run starts: its newest good checkpoint, another run's networks, or initial weights."""
 
 from pathlib import Path
+from reprlib import repr as brief
 
 from gan.checkpoint import BadCheckpoint, Checkpoint, newest_checkpoint, read_checkpoint
-from gan.config.reader import identity, parse_config
+from gan.config.reader import differences, identity, parse_config
 from gan.machine.ranks import from_first
 from gan.training.run import Run
 from gan.training.state import environment, load_networks, restore
@@ -20,7 +21,9 @@ def resume(run: Run) -> list[str]:
         )
     path = from_first(checkpoint.path if checkpoint else None, run.state.ranks)
     if path is None:
-        return []
+        lost = run.is_first and (run.run_dir / "log.txt").exists()
+        return ["no checkpoint of the earlier calls; starting at step 0"] if lost else []
+    run.has_checkpoint = True
     checkpoint = checkpoint or read_checkpoint(path)
     _require_same_run(run, checkpoint)
     try:
@@ -32,7 +35,7 @@ def resume(run: Run) -> list[str]:
     notes = [f"{error}; using an older checkpoint" for error in errors]
     now = environment(run.state)
     differ = [
-        f"{key}: checkpoint has {value}, this machine has {now.get(key)}"
+        f"{key}: checkpoint has {brief(value)}, this machine has {brief(now.get(key))}"
         for key, value in checkpoint.environment.items()
         if value != now.get(key)
     ]
@@ -44,18 +47,13 @@ def resume(run: Run) -> list[str]:
 def _require_same_run(run: Run, checkpoint: Checkpoint) -> None:
     path = checkpoint.path
     old = identity(parse_config(checkpoint.config, origin=str(path)))
-    differ = [
-        f"  {section}.{key}: checkpoint has {old[section][key]!r}, config has {value!r}"
-        for section, values in identity(run.cfg).items()
-        for key, value in values.items()
-        if old[section][key] != value
-    ]
+    differ = differences(old, identity(run.cfg), "checkpoint", "config")
     if checkpoint.data != run.packed.checksum:
-        differ.append(f"  data.source {run.cfg.data.source}: the images have changed")
+        differ.append(f"data.source {run.cfg.data.source}: the images have changed")
     if differ:
         raise ValueError(
             f"{path.parent.parent} holds another run; choose a new --run-dir (and train.init_from: "
-            f"{path} to start from its networks), or undo these changes:\n" + "\n".join(differ)
+            f"{path} to start from its networks), or undo these changes:\n  " + "\n  ".join(differ)
         )
 
 

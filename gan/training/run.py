@@ -31,6 +31,7 @@ class Ending(IntEnum):
     COLLAPSED = 3  # and train.on_collapse is stop
     INTERRUPTED = 4  # SIGINT
     TERMINATED = 5  # SIGTERM
+    HUNG_UP = 6  # SIGHUP
 
 
 @dataclass
@@ -86,6 +87,7 @@ class Run:
     window: Window = field(default_factory=Window)
     latest: dict[str, float] = field(default_factory=dict)  # the newest value of each curve
     watch: Watch = field(default_factory=Watch)
+    has_checkpoint: bool = False  # saved by this or an earlier call
     collapsed: str = ""  # the signs of collapse, once they have lasted
     reference: Reference | None = None  # of evaluation, made when first needed
     ending: Ending | None = None

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from gan.config.reader import describe
 from gan.config.settings import Config
+from gan.files import read_json, replacing
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "tensorboard", "pydantic")
 
@@ -50,7 +51,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        who = holder.read_text() if holder.exists() else "another process"
+        who = holder.read_text(errors="replace")[:200] if holder.exists() else "another process"
         raise ValueError(f"{run_dir} is in use by {who}; wait for it or stop it") from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -73,19 +74,11 @@ def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
         "versions": {name: _version(name) for name in _PACKAGES},
         **facts,
     }
-    meta = run_dir / "meta.json"
-    text = json.dumps({"calls": [*_earlier_calls(meta), call]}, indent=2) + "\n"
-    part = meta.with_name(".meta.json.part")
-    part.write_text(text)
-    part.replace(meta)
-
-
-def _earlier_calls(meta: Path) -> list[Any]:
-    try:
-        calls = json.loads(meta.read_text())["calls"]
-    except (OSError, ValueError, KeyError, TypeError):  # missing, damaged, or from before the list
-        return []
-    return calls if isinstance(calls, list) else []
+    meta = read_json(run_dir / "meta.json")
+    calls = meta.get("calls") if isinstance(meta, dict) else None
+    calls = [*calls, call] if isinstance(calls, list) else [call]
+    with replacing(run_dir / "meta.json") as part:
+        part.write_text(json.dumps({"calls": calls}, indent=2) + "\n")
 
 
 def _version(package: str) -> str | None:

@@ -19,6 +19,7 @@ from gan.machine.replay import Replay
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 
+_FLOAT = torch.float32
 _NORM_BATCHES, _NORM_BATCH = 16, 64  # the images that BatchNorm statistics are estimated from
 
 
@@ -146,10 +147,8 @@ def restore(state: TrainState, checkpoint: Checkpoint) -> None:
     """Loads a checkpoint into a state. Raises BadCheckpoint, saying what does not match."""
     load_networks(state, checkpoint)
     for name in ("g_optim", "d_optim"):
-        optim = getattr(state, name)
-        _load_moments(optim, getattr(checkpoint, name), name)
-        if checkpoint.step and not _has_all_moments(optim):
-            raise BadCheckpoint(f"{name}: moments of Adam are missing")
+        if checkpoint.step:
+            _load_moments(getattr(state, name), getattr(checkpoint, name), name)
     state.step = checkpoint.step
     state.images_seen = checkpoint.images_seen
     state.is_settled = True  # as all saved averages are
@@ -167,24 +166,31 @@ def _networks(state: TrainState) -> dict[str, nn.Module]:
     return {"g": state.g, "d": state.d, "g_ema": state.g_ema}
 
 
-def _load_moments(optim: torch.optim.Optimizer, saved: Any, name: str) -> None:
-    try:
-        # learning rates and the kind of update are this run's and this machine's
-        groups = optim.state_dict()["param_groups"]
-        optim.load_state_dict({"state": saved["state"], "param_groups": groups})
-        for parameter, moments in optim.state.items():
-            for key, tensor in moments.items():
-                if key != "step":
-                    # the fused update needs weights and moments in one memory layout
-                    moments[key] = torch.empty_like(parameter).copy_(tensor)
-    except Exception as error:  # torch raises many kinds on foreign values
-        raise BadCheckpoint(f"{name}: does not belong to these networks ({error})") from None
-
-
-def _has_all_moments(optim: torch.optim.Optimizer) -> bool:
-    keys = {"step", "exp_avg", "exp_avg_sq"}
+def _load_moments(optim: torch.optim.Optimizer, saved: dict[str, Any], name: str) -> None:
     parameters = [p for group in optim.param_groups for p in group["params"]]
-    return all(set(optim.state.get(p, {})) == keys for p in parameters)
+    state = saved.get("state")
+    if not isinstance(state, dict) or state.keys() != set(range(len(parameters))):
+        raise BadCheckpoint(f"{name}: moments of Adam are missing")
+    for index, parameter in enumerate(parameters):
+        shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        moments = state[index]
+        if not isinstance(moments, dict) or moments.keys() != shapes.keys():
+            raise BadCheckpoint(f"{name}: moments of Adam are missing")
+        for key, shape in shapes.items():
+            tensor = moments[key]
+            if (
+                not isinstance(tensor, Tensor)
+                or tensor.shape != shape
+                or not tensor.is_floating_point()
+            ):
+                raise BadCheckpoint(f"{name}: {key} of parameter {index} does not fit the network")
+    # learning rates and the kind of update are this run's and this machine's
+    groups = optim.state_dict()["param_groups"]
+    optim.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, moments in optim.state.items():
+        for key in ("exp_avg", "exp_avg_sq"):
+            # the fused update needs weights and moments in one memory layout
+            moments[key] = torch.empty_like(parameter).copy_(moments[key])
 
 
 def all_finite(state: TrainState) -> bool:

@@ -1,0 +1,58 @@
+"""Writes files completely or not at all, and reads files of JSON rows that may be damaged."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path with the same suffix, which replaces `path` if the block succeeds.
+
+    If it fails, an existing file is unchanged and OSErrors name `path`.
+    """
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Deletes the temporary files of killed writers; the caller holds the lock."""
+    for path in folder.glob(".*.part*"):
+        path.unlink()
+
+
+def read_json(path: Path) -> Any:
+    """Returns the value of a JSON file, or None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def parse_row(line: bytes) -> dict[str, Any] | None:
+    """Returns one row of metrics.jsonl or evaluations.jsonl, None if it is damaged."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and type(row.get("step")) is int else None
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)  # makes the rename itself durable
+    finally:
+        os.close(handle)

@@ -1,0 +1,366 @@
+"""Faults of the second round: nothing dies without saving, nothing is lost, errors stay short."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from gan.checkpoint import BadCheckpoint, numbered_checkpoints, read_checkpoint, save_checkpoint
+from gan.cli import main
+from gan.config.reader import ConfigError, load_config
+from gan.files import parse_row
+from gan.machine.ranks import Ranks
+from gan.machine.signals import stop_on_signals
+from gan.training import loop
+from gan.training.loop import train
+from gan.training.run_dir import locked, next_run_dir
+from tests.conftest import tiny_config
+
+
+def gan(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    return [row for row in map(parse_row, path.read_bytes().splitlines()) if row]
+
+
+DAMAGED = [b"5", b"[]", b"null", b'{"x": 1}', b'{"step": "3"}', b"\xff\xfe", b"{", b""]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_row_is_skipped_kept_and_reported(tmp_path: Path, line: bytes) -> None:
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    first, second = metrics.read_bytes().splitlines(keepends=True)
+    metrics.write_bytes(first + line + b"\n" + second + b'{"step": 4, "los')
+    cfg = tiny_config(tmp_path, train={"num_steps": 6})
+    train(cfg, tmp_path / "run", "cpu")
+    lines = metrics.read_bytes().splitlines()
+    assert lines[:3] == [first.strip(), line, second.strip()]
+    assert [row["step"] for row in read_rows(metrics)] == [2, 4, 6]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"warning: {metrics}: skipped 1 damaged rows, which stay in the file" in log
+
+
+def test_the_best_value_does_not_depend_on_the_rows(tmp_path: Path) -> None:
+    steps = {"evaluate_every_steps": 2}
+    train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    best = json.loads((checkpoints / "best.json").read_text())
+    (checkpoints / "best.json").write_text(json.dumps({**best, "value": 0.0}))  # unbeatable
+    before = (checkpoints / "best.pt").read_bytes()
+    (tmp_path / "run" / "evaluations.jsonl").write_bytes(b"\xff\n")
+    train(tiny_config(tmp_path, train={**steps, "num_steps": 6}), tmp_path / "run", "cpu")
+    assert (checkpoints / "best.pt").read_bytes() == before
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary() | st.text().map(str.encode) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("step"), inner),
+).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+def test_any_bytes_are_a_row_or_none(line: bytes) -> None:
+    row = parse_row(line)
+    assert row is None or type(row["step"]) is int
+
+
+def nested(depth: int) -> list:
+    """A list whose repr has 2^depth elements and whose pickle is short."""
+    value: list = []
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize("place", ["config", "model", "g_width", "environment", "classes", "g",
+                                   "g_optim", "moments", "step"])  # fmt: skip
+def test_nested_values_in_a_checkpoint_are_a_short_error(
+    tiny_run: Path, tmp_path: Path, place: str
+) -> None:
+    path = tmp_path / "nested.pt"
+    payload = torch.load(tiny_run / "checkpoints" / "step_00000004.pt", weights_only=True)
+    bomb = nested(60)
+    if place in ("config", "environment", "g", "classes", "step"):
+        payload[place] = {"a": bomb} if isinstance(payload[place], dict) else bomb
+    elif place == "g_optim":
+        payload["g_optim"]["state"] = {0: {"step": bomb}}
+    elif place == "moments":
+        payload["g_optim"]["state"][0]["exp_avg"] = bomb
+    elif place == "model":
+        payload["config"]["model"] = bomb
+    else:
+        payload["config"]["model"]["g_width"] = bomb
+    torch.save(payload, path)
+    run = tmp_path / "run" / "checkpoints"
+    run.mkdir(parents=True)
+    (run / "step_00000004.pt").write_bytes(path.read_bytes())
+    with contextlib.suppress(ValueError):
+        train(tiny_config(tmp_path, train={"num_steps": 5}), tmp_path / "run", "cpu")
+    shown = gan("sample", path, "--num", 1, "--out", tmp_path / "a.png")
+    assert len(shown.output) < 1000
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda c: c.g_optim["state"][0].update(exp_avg=torch.tensor(0.0)),
+    lambda c: c.g_optim["state"][0].update(step="now"),
+    lambda c: c.d_optim["state"].pop(1),
+    lambda c: c.g["layers.0.weight"].view(-1)[0].fill_(float("nan")),
+])  # fmt: skip
+def test_a_checkpoint_with_wrong_moments_or_weights_cannot_be_resumed(
+    tmp_path: Path, spoil: Callable[[Any], object]
+) -> None:
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    newest = tmp_path / "run" / "checkpoints" / "step_00000004.pt"
+    checkpoint = read_checkpoint(newest)
+    spoil(checkpoint)
+    save_checkpoint(newest, checkpoint)
+    with pytest.raises(BadCheckpoint, match=f"{newest}: .*; move that file away"):
+        train(tiny_config(tmp_path, train={"num_steps": 5}), tmp_path / "run", "cpu")
+
+
+@pytest.mark.parametrize("verb", ["sample", "evaluate"])
+def test_weights_that_are_not_finite_are_not_used(
+    tiny_run: Path, tmp_path: Path, verb: str
+) -> None:
+    checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    checkpoint.g_ema["layers.0.weight"].fill_(float("nan"))
+    save_checkpoint(tmp_path / "nan.pt", checkpoint)
+    out = ["--out", tmp_path / "a.png"] if verb == "sample" else []
+    shown = gan(verb, tmp_path / "nan.pt", *out)
+    assert (
+        shown.exit_code == 1 and "layers.0.weight: has values that are not finite" in shown.output
+    )
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_a_copied_checkpoint_and_a_kept_one_are_the_users(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path, train={"checkpoint_every_steps": 1, "num_steps": 4})
+    train(cfg, tmp_path / "run", "cpu")
+    folder = tmp_path / "run" / "checkpoints"
+    for name in ("step_backup.pt", "step_00000002_keep.pt"):
+        (folder / name).write_bytes((folder / "step_00000002.pt").read_bytes())
+    state = train(tiny_config(tmp_path, train={"checkpoint_every_steps": 1, "num_steps": 9}),
+                  tmp_path / "run", "cpu").state  # fmt: skip
+    assert state.step == 9 and list(numbered_checkpoints(folder)) == [9, 8, 7]
+    assert (folder / "step_backup.pt").exists() and (folder / "step_00000002_keep.pt").exists()
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 9]
+
+
+ENDLESS = ["--set", "train.num_steps=100000", "--set", "train.checkpoint_every_steps=null",
+           "--set", "train.sample_every_steps=null"]  # fmt: skip
+
+
+def wait_for_rows(run_dir: Path, process: subprocess.Popen, num: int = 1) -> None:
+    metrics = run_dir / "metrics.jsonl"
+    deadline = time.monotonic() + 200
+    while not (metrics.exists() and len(read_rows(metrics)) >= num):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+
+
+def test_a_run_whose_console_is_closed_continues(config: Path, tmp_path: Path) -> None:
+    """As with `2>&1 | head -1`; on a terminal that hangs up, and on a full device, likewise."""
+    run_dir = tmp_path / "run"
+    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(run_dir)]
+    for steps, target in ((20, "pipe"), (40, "full"), (60, "terminal")):
+        words = [*command, "--set", f"train.num_steps={steps}"]
+        if target == "pipe":
+            process = subprocess.Popen(words, stderr=subprocess.PIPE)
+            assert process.stderr
+            process.stderr.close()
+        elif target == "full":
+            with open("/dev/full", "wb") as full:
+                process = subprocess.Popen(words, stderr=full)
+        else:
+            ours, theirs = pty.openpty()
+            process = subprocess.Popen(words, stderr=theirs)
+            os.close(theirs)
+            os.close(ours)
+        assert process.wait(timeout=200) == 0, target
+    assert "done: step 60" in (run_dir / "log.txt").read_text().splitlines()[-1]
+
+
+def test_sighup_saves_and_nohup_ignores_it(config: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir"]
+    hung_up = subprocess.Popen([*command, str(tmp_path / "a"), *ENDLESS], stderr=subprocess.DEVNULL)
+    wait_for_rows(tmp_path / "a", hung_up)
+    hung_up.send_signal(signal.SIGHUP)
+    assert hung_up.wait(timeout=200) == 129
+    assert len(numbered_checkpoints(tmp_path / "a" / "checkpoints")) == 1
+
+
+def test_an_ignored_sighup_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.signum
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_saves_once_early_whatever_its_cadence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_FIRST_SAVE_MINUTES", 0.0)
+    saved = []
+
+    def record(path: Path, checkpoint: Any) -> None:
+        saved.append(checkpoint.step)
+
+    monkeypatch.setattr(loop, "save_checkpoint", record)
+    train(tiny_config(tmp_path, train={"checkpoint_every_steps": None}), tmp_path / "run", "cpu")
+    assert saved == [1, 4]
+
+
+def test_a_start_without_the_checkpoints_of_an_earlier_call_says_so(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.count("no checkpoint of the earlier calls; starting at step 0") == 1
+
+
+def test_text_settings_are_taken_as_they_are(config: Path) -> None:
+    cfg = load_config(config, ["data.root=/d/my pics #2", "train.init_from=null"])
+    assert (cfg.data.root, cfg.train.init_from) == ("/d/my pics #2", None)
+    assert load_config(config, ["train.init_from=[a]: b"]).train.init_from == "[a]: b"
+
+
+@pytest.mark.parametrize("text", ["!!timestamp x", "!!bool maybe", "!!int x", "!!python/name:os.x"])
+def test_yaml_tags_are_a_short_error(config: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--set train\.seed=") as caught:
+        load_config(config, [f"train.seed={text}"])
+    assert len(str(caught.value)) < 300
+
+
+def test_a_config_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", "/dev/zero", tmp_path):
+        shown = gan("config", path)
+        assert shown.exit_code == 2 and f"{path}: not a file" in shown.output
+
+
+def test_the_next_run_directory_follows_the_highest_number(tmp_path: Path) -> None:
+    for name in ("99999-mine", "100000-smoke", "notes", "7"):
+        (tmp_path / name).mkdir()
+    assert next_run_dir(tmp_path, "a").name == "100001-a"
+
+
+def test_a_lock_file_with_rubbish_still_says_in_use(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / ".lock.json").write_bytes(b"\xff\x00" * 5000)
+        with pytest.raises(ValueError, match="is in use by") as caught, locked(tmp_path):
+            pass
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.fixture
+def failing_writes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lets Pillow and NumPy write half a file and then find the disk full."""
+
+    def fail(self: object, place: Any, *args: object, **kwargs: object) -> None:
+        Path(place).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("PIL.Image.Image.save", fail)
+    monkeypatch.setattr("numpy.savez_compressed", lambda place, **arrays: fail(None, place))
+    yield
+
+
+@pytest.mark.parametrize(("verb", "name"), [("sample", "a.png"), ("sample", "a.npz"),
+                                            ("walk", "a.png"), ("walk", "a.gif")])  # fmt: skip
+def test_force_on_a_full_disk_keeps_the_old_file(
+    tiny_run: Path, tmp_path: Path, failing_writes: None, verb: str, name: str
+) -> None:
+    out = tmp_path / name
+    out.write_text("old")
+    shown = gan(verb, tiny_run, "--out", out, "--force")
+    assert shown.exit_code == 4 and f"Error: {out}: No space left on device" in shown.output
+    assert out.read_text() == "old" and list(tmp_path.iterdir()) == [out]
+
+
+def test_force_on_a_full_disk_keeps_the_old_folder(
+    tiny_run: Path, tmp_path: Path, failing_writes: None
+) -> None:
+    out = tmp_path / "samples"
+    out.mkdir()
+    (out / "000000.png").write_text("old")
+    assert gan("sample", tiny_run, "--out", out, "--force").exit_code == 4
+    assert [path.read_text() for path in out.iterdir()] == ["old"]
+
+
+def test_an_empty_grid_is_left_out_of_the_gif(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    (tmp_path / "run" / "samples" / "ema_00000002.png").write_bytes(b"")
+    run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
+    assert run.ending == loop.Ending.DONE
+
+
+def test_memory_that_runs_out_on_the_cpu_is_one_message(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*args: object) -> dict[str, Tensor]:
+        return {"x": torch.empty(1 << 60, dtype=torch.uint8)}
+
+    monkeypatch.setattr("gan.training.loop.one_step", exhausted)
+    shown = gan("train", config, "--run-dir", tmp_path / "run")
+    assert shown.exit_code == 1 and "Error: out of memory; stop other processes" in shown.output
+
+
+def test_a_checkpoint_larger_than_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(self: Path) -> bytes:
+        raise MemoryError
+
+    (tmp_path / "a.pt").write_bytes(b"x")
+    monkeypatch.setattr(Path, "read_bytes", exhausted)
+    with pytest.raises(BadCheckpoint, match=r"a\.pt: larger than the available memory"):
+        read_checkpoint(tmp_path / "a.pt")
+
+
+_OTHER_SEED = """
+import os, sys
+from gan.cli import main
+main([*sys.argv[1:], "--set", f"train.seed={os.environ['RANK']}"])
+"""
+
+
+def test_ranks_with_other_settings_refuse_to_train(config: Path, tmp_path: Path) -> None:
+    script = tmp_path / "other_seed.py"
+    script.write_text(_OTHER_SEED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+               script, "train", config, "--run-dir", tmp_path / "run"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200,
+                          env={**os.environ, "PYTHONPATH": os.getcwd()})  # fmt: skip
+    assert done.returncode and "train.seed: rank 0 has 0, rank 1 has 1" in done.stderr
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_ranks_with_other_images_refuse_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = tiny_config(tmp_path)
+    monkeypatch.setattr(loop, "from_first", lambda value, ranks: (value[0], "cats"))
+    monkeypatch.setattr(loop, "largest", lambda number, ranks: number)
+    loop._require_equal_ranks(cfg, "cats", Ranks(1, 2))
+    with pytest.raises(ConfigError, match="images: rank 0 has checksum cats, rank 1 has dogs"):
+        loop._require_equal_ranks(cfg, "dogs", Ranks(1, 2))
