@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on 5,000 real digits without a download, and writes samples and a latent walk to
+# Trains on 5,000 MNIST digits without a download, then writes samples and a latent walk to
 # runs/quickstart/. Run it again to resume. Arguments are passed to `gan train`.
 set -euo pipefail
 source "$(dirname "$0")/install.sh"
@@ -11,11 +11,11 @@ gan walk "$run" --out "$run/walk.gif" --force
 
 cat <<EOF
 
-Look at   $run/samples.png               100 generated digits
-          $run/samples/learning.gif      the same 64 latents during training
+Results   $run/samples.png               100 generated digits
+          $run/samples/learning.gif      the first 64 of them during training
           $run/walk.gif                  a walk through the latent space
 Try next  source .venv/bin/activate
+          gan sample $run --label 7 --out sevens.png
           tensorboard --logdir runs --samples_per_plugin images=200
-          gan sample $run --num 64 --label 7 --out sevens.png
           gan train configs/mnist.yaml
 EOF

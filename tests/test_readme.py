@@ -1,5 +1,6 @@
-"""Every command in the README runs, on synthetic images and with short lengths."""
+"""The README's commands run, its messages exist, and its results are those of docs/results.md."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from gan.cli import main
 
 README = Path("README.md").read_text()
 COMMANDS = [
@@ -23,12 +26,17 @@ SHORT = [
 ]  # fmt: skip
 
 
-def short(command: str, images: Path) -> list[str]:
-    """The command with its own words, but fewer steps and data that is at hand."""
-    words = shlex.split(command.replace("/path/to/images", str(images)))
+def section(title: str) -> str:
+    """Returns the text of a section of the README."""
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def shorten(command: str, images: Path) -> list[str]:
+    """Returns a command with fewer steps, smaller networks, and `images` as its data."""
+    words = shlex.split(command.replace("/path/to/images", str(images)), comments=True)
     verb = words[words.index("gan") + 1] if words[0] == "torchrun" else words[1]
     if verb in ("train", "data") and "configs/folder.yaml" not in words:
-        words += ["--set", "data.source=synthetic", "--set", f"data.root={images}"]
+        words += ["--set", "data.source=folder", "--set", f"data.root={images}"]
     if verb == "train":
         words += SHORT
     if verb == "evaluate":
@@ -37,26 +45,63 @@ def short(command: str, images: Path) -> list[str]:
     return [sys.executable, *launcher[words[0]], *words[1:]]
 
 
-def test_the_readme_names_every_verb() -> None:
-    for verb in ("train", "sample", "walk", "evaluate", "data", "config"):
-        assert any(f"gan {verb} " in command for command in COMMANDS), verb
+@pytest.mark.parametrize("verb", main.commands)
+def test_every_verb_has_an_example(verb: str) -> None:
+    assert any(f"gan {verb} " in command for command in COMMANDS)
 
 
-def test_every_command_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    for i in range(24):
-        noise = np.random.default_rng(i).integers(0, 256, (70, 80, 3), np.uint8)
-        Image.fromarray(noise).save(images / f"{i}.png")
+def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = tmp_path / "images"  # with ten classes
+    for i in range(30):
+        noise = np.random.default_rng(i).integers(0, 256, (28, 30, 3), np.uint8)
+        (images / str(i % 10)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(images / str(i % 10) / f"{i}.png")
     (tmp_path / "configs").symlink_to(Path("configs").resolve())
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
-        done = subprocess.run(short(command, images), capture_output=True, text=True, timeout=100)
+        done = subprocess.run(shorten(command, images), capture_output=True, text=True, timeout=100)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-    names = ("samples.png", "samples.npz", "walk.gif")
+    names = ("samples.png", "sevens.png", "samples.npz", "walk.gif")
     assert all(Path(name).stat().st_size for name in names)
 
 
-def test_files_that_the_readme_links_to_exist() -> None:
-    for link in re.findall(r"\]\(((?:docs|configs|scripts)/[^)]+)\)", README):
-        assert Path(link).exists(), link
+def test_linked_and_named_files_exist() -> None:
+    links = {link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link}
+    named = set(re.findall(r"\b(?:configs|scripts)/\w+\.\w+", README))
+    assert links and named and all(Path(path).exists() for path in links | named)
+
+
+def messages() -> list[str]:
+    """Returns every string in the source, with ... for its formatted values."""
+    trees = [ast.parse(path.read_text()) for path in Path("gan").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    parts = [node.values for node in nodes if isinstance(node, ast.JoinedStr)]
+    parts += [[node] for node in nodes if isinstance(node, ast.Constant)]
+    return ["".join(str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "..."
+                    for part in values) for values in parts]  # fmt: skip
+
+
+def test_quoted_messages_are_in_the_source() -> None:
+    rows = section("Troubleshooting").split("|---|---|\n")[1].strip().splitlines()
+    quotes = re.findall(r"`([^`]+)`", " ".join(row.split("|")[1] for row in rows))
+    assert len(quotes) >= len(rows) > 5
+    source = messages()
+    for quote in quotes:
+        assert any(quote.strip(".") in message for message in source), quote
+
+
+def results(page: str) -> set[tuple[str, ...]]:
+    """Returns the rows of a table of results, from the name of the config to the baseline."""
+    lines = [line for line in page.splitlines() if re.match(r"\| `\w+", line)]
+    return {tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines}
+
+
+def test_results_are_those_of_the_results_page() -> None:
+    page = {
+        (row.strip("`").split(",")[0], images, share, distance, floor, baseline.split(" (")[0])
+        for row, _, images, share, _, _, distance, floor, baseline in results(
+            Path("docs/results.md").read_text()
+        )
+    }
+    shown = {(row.split("`")[1], *values) for row, *values in results(section("Evaluate"))}
+    assert shown and shown <= page
