@@ -8,7 +8,6 @@ without a traceback. At the end its last checkpoint must equal that of an unbrok
 At the first violation the script prints the fault and the run's output and exits with code 1.
 """
 
-import json
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,8 @@ from pathlib import Path
 import click
 from soak_faults import FAULTS, kill
 from soak_run import Soak, Violation
+
+from gan.files import parse_row
 
 
 def compare(soak: Soak) -> str:
@@ -29,7 +30,8 @@ def compare(soak: Soak) -> str:
         ends.append((run_dir / f"checkpoints/step_{num_steps:08}.pt").read_bytes())
     if ends[0] != ends[1]:
         raise Violation(f"the checkpoints after step {num_steps:,} differ")
-    steps = [json.loads(row)["step"] for row in (soak.run_dir / "metrics.jsonl").open()]
+    lines = (soak.run_dir / "metrics.jsonl").read_bytes().splitlines()
+    steps = [row["step"] for row in map(parse_row, lines) if row]
     if steps != sorted(set(steps)):
         raise Violation("metrics.jsonl has duplicate or unordered steps")
     leftovers = [*soak.run_dir.glob("**/*.part*"), *soak.images.glob("packed/*.part*")]

@@ -8,6 +8,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 from soak_run import FOREVER, TIMEOUT_S, Soak, Violation
 
@@ -42,6 +43,66 @@ def interrupt(soak: Soak) -> None:
     soak.nap(0.5)
     process.send_signal(signal.SIGINT)
     soak.end(process, 128 + signal.SIGINT)
+
+
+def hang_up(soak: Soak) -> None:
+    """SIGHUP during training, as when a terminal is closed."""
+    process = soak.resume()
+    soak.nap(0.5)
+    process.send_signal(signal.SIGHUP)
+    soak.end(process, 128 + signal.SIGHUP)
+
+
+def pause(soak: Soak) -> None:
+    """SIGSTOP and SIGCONT: the run continues."""
+    process = soak.resume()
+    process.send_signal(signal.SIGSTOP)
+    soak.nap(1.0)
+    process.send_signal(signal.SIGCONT)
+    _train_on_and_stop(soak, process)
+
+
+def full_console(soak: Soak) -> None:
+    """The console cannot be written: the run continues."""
+    process = soak.start(console=Path("/dev/full"))
+    _train_on_and_stop(soak, process)
+
+
+def _train_on_and_stop(soak: Soak, process: subprocess.Popen) -> None:
+    before = soak.last_logged()
+    soak.wait(process, lambda: soak.last_logged() > before)
+    process.terminate()
+    soak.end(process, 128 + signal.SIGTERM)
+
+
+def kill_after_evaluation(soak: Soak) -> None:
+    """SIGKILL right after an evaluation, before or while the step is saved."""
+    process = soak.resume()
+    rows = soak.run_dir / "evaluations.jsonl"
+    before = rows.stat().st_size
+    soak.wait(process, lambda: rows.stat().st_size > before)
+    process.kill()
+    soak.end(process, -signal.SIGKILL)
+
+
+def copy_checkpoint(soak: Soak) -> None:
+    """The user copies an older checkpoint under another name."""
+    kill(soak)
+    for path in soak.checkpoints()[-1:]:
+        shutil.copy(path, path.with_name("step_99999999_copy.pt"))
+
+
+def change_folder(soak: Soak) -> None:
+    """An image is added: the running process continues, the next start is refused."""
+    process = soak.resume()
+    extra = soak.images / "extra.png"
+    shutil.copy(soak.images / "0.png", extra)
+    _train_on_and_stop(soak, process)
+    process = soak.start()
+    soak.end(process, 1)
+    if "the images have changed" not in soak.errors.read_text():
+        raise Violation("a changed folder was not refused")
+    extra.unlink()
 
 
 def truncate(soak: Soak) -> None:
@@ -110,6 +171,16 @@ def tear_metrics(soak: Soak) -> None:
     metrics.write_bytes(text[: len(text) - soak.random.randrange(min(len(text), 300))])
 
 
+def damage_row(soak: Soak) -> None:
+    """A row in the middle of metrics.jsonl becomes unreadable."""
+    kill(soak)
+    metrics = soak.run_dir / "metrics.jsonl"
+    lines = metrics.read_bytes().splitlines(keepends=True)
+    if len(lines) > 2:
+        lines.insert(len(lines) // 2, b"\xff not JSON\n")
+        metrics.write_bytes(b"".join(lines))
+
+
 def kill_packer(soak: Soak) -> None:
     """The packed images are deleted, and the process that packs them again is killed."""
     shutil.rmtree(soak.images / "packed", ignore_errors=True)
@@ -124,5 +195,6 @@ def kill_packer(soak: Soak) -> None:
 
 FAULTS: list[Callable[[Soak], None]] = [
     kill, kill_at_start, terminate, interrupt, truncate, flip_bit, fill_disk, second_process,
-    remove_tensorboard, tear_metrics, kill_packer,
+    remove_tensorboard, tear_metrics, kill_packer, hang_up, pause, full_console,
+    kill_after_evaluation, copy_checkpoint, change_folder, damage_row,
 ]  # fmt: skip

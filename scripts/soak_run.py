@@ -1,6 +1,5 @@
 """The run that a soak breaks: starting it, waiting for it, and what it must have kept."""
 
-import json
 import random
 import re
 import resource
@@ -14,6 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gan.checkpoint import numbered_checkpoints
+from gan.files import parse_row
+
 CONFIG = """
 data: {source: folder, image_size: 16, channels: 3, flip: true}
 model: {g_width: 8, d_width: 8, z_dim: 16}
@@ -23,6 +25,7 @@ train:
   log_every_steps: 5
   sample_every_steps: 40
   checkpoint_every_steps: 20
+  evaluate_every_steps: 100
 """
 FOREVER = 10**6
 TIMEOUT_S = 120  # for one start on a busy machine
@@ -57,12 +60,14 @@ class Soak:
                 "--set", f"data.root={self.images}",
                 "--set", f"train.num_steps={num_steps}"]  # fmt: skip
 
-    def start(self, largest_file: int = resource.RLIM_INFINITY) -> subprocess.Popen:
+    def start(
+        self, largest_file: int = resource.RLIM_INFINITY, console: Path | None = None
+    ) -> subprocess.Popen:
         """Starts or resumes the run in a process that cannot write files larger than a limit."""
         limits = (largest_file, resource.RLIM_INFINITY)
         self.process = subprocess.Popen(
             self.command(self.run_dir, FOREVER),
-            stderr=open(self.errors, "w"),
+            stderr=open(console or self.errors, "w"),
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
         )
         return self.process
@@ -100,7 +105,7 @@ class Soak:
 
     def checkpoints(self) -> list[Path]:
         """Returns the checkpoints that are undamaged or were rewritten since."""
-        found = sorted(self.run_dir.glob("checkpoints/step_*.pt"), reverse=True)
+        found = numbered_checkpoints(self.run_dir / "checkpoints").values()
         return [path for path in found if self.damaged.get(path) != path.stat().st_ino]
 
     def newest_intact(self) -> int:
@@ -111,10 +116,10 @@ class Soak:
     def last_logged(self) -> int:
         """Returns the last step in metrics.jsonl, 0 if there is none."""
         try:
-            rows = (self.run_dir / "metrics.jsonl").read_text().splitlines()
-            return int(json.loads(rows[-1])["step"])
-        except (OSError, IndexError, ValueError):
+            lines = (self.run_dir / "metrics.jsonl").read_bytes().splitlines()
+        except OSError:
             return 0
+        return max((row["step"] for row in map(parse_row, lines) if row), default=0)
 
     def last_logged_after(self, step: int) -> int | None:
         """Returns the last logged step once this process has started and passed `step`."""
