@@ -4,7 +4,6 @@ The events after a step always have the same order: log, settle the average of G
 save. On a signal the state is saved and the run ends; what was due then is done on resume.
 """
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -37,11 +36,6 @@ from gan.training.steps import one_step
 
 _AGREE_EVERY_STEPS = 5  # several ranks agree on stopping at these steps
 _FIRST_SAVE_MINUTES = 1.0  # a run saves once after this time, whatever its cadence
-_SIGNALS = {
-    signal.SIGINT: Ending.INTERRUPTED,
-    signal.SIGTERM: Ending.TERMINATED,
-    signal.SIGHUP: Ending.HUNG_UP,
-}
 
 
 def train(
@@ -119,7 +113,7 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
     while not ending:
         values = _one_step(run, stream)
         ending = _ending(run, stop)
-        if ending in _SIGNALS.values():
+        if ending and ending.is_signal:
             _save(run)  # and nothing else: the sender of a signal may not wait
         else:
             _after_step(run, values, is_last=ending is not None)
@@ -267,7 +261,7 @@ def _wanted_ending(run: Run, stop: StopRequest) -> int:
     """Returns the ending that this rank asks for, 0 if none."""
     train = run.cfg.train
     if stop.signum:
-        return _SIGNALS[signal.Signals(stop.signum)]
+        return Ending(128 + stop.signum)
     if run.collapsed and train.on_collapse == "stop":
         return Ending.COLLAPSED
     if train.max_minutes is not None and run.minutes >= train.max_minutes:
