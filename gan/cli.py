@@ -77,13 +77,12 @@ def train(
     run = run_training(cfg, run_dir, device, name=config.stem)
     if run.ending == Ending.COLLAPSED:
         fail(run.describe_collapse(), EXIT_DIVERGED)
-    exit_codes = {Ending.INTERRUPTED: 130, Ending.TERMINATED: 143, Ending.HUNG_UP: 129}
-    if run.ending in exit_codes:
+    if run.ending and run.ending.is_signal:
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
         command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
         click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
-        sys.exit(exit_codes[run.ending])
+        sys.exit(run.ending)
 
 
 @main.command()

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,24 +31,28 @@ class Tracker:
     def __init__(self, run_dir: Path, *, step: int, images_seen: int, num_steps: int) -> None:
         """Removes what an earlier process wrote after `step`, from which the run resumes."""
         self._log = open(run_dir / "log.txt", "a", buffering=1)
-        paths = [run_dir / "metrics.jsonl", run_dir / "evaluations.jsonl"]
-        damaged = {path: count for path in paths if (count := _cut_back(path, step))}
-        self._metrics, self._evaluations = (open(path, "a", buffering=1) for path in paths)
         self._bar = None
         if sys.stderr.isatty():
             shape = "{percentage:3.0f}%|{bar:8}| {desc}"
             self._bar = tqdm(total=num_steps, initial=step, bar_format=shape, dynamic_ncols=True)
         self._last_status = 0.0
+        self._rows: dict[str, TextIO] = {}
+        for name in ("metrics.jsonl", "evaluations.jsonl"):
+            path = run_dir / name
+            if count := _cut_back(path, step):
+                self.say(f"warning: {path}: skipped {count} damaged rows, which stay in the file")
+            self._rows[name] = open(path, "a", buffering=1)
         # points after this step belong to steps that are computed again
         purge_step = images_seen + 1 if step else 0
-        self._board: Any = None
+        logging.getLogger("tensorboard").setLevel(logging.ERROR)
+        from torch.utils.tensorboard import SummaryWriter  # 1 s
+
+        self._board: SummaryWriter | None = None
         self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
         try:
-            self._board = _open_board(run_dir / "tb", purge_step)
+            self._board = SummaryWriter(str(run_dir / "tb"), purge_step=purge_step)
         except OSError as error:
             self._leave_board(error)
-        for path, count in damaged.items():
-            self.say(f"warning: {path}: skipped {count} damaged rows, which stay in the file")
 
     def say(self, text: str) -> None:
         """Prints a line and writes it to log.txt."""
@@ -74,48 +78,36 @@ class Tracker:
     def warn(self, text: str, images_seen: int) -> None:
         """Prints a warning and writes it to TensorBoard."""
         self.say(f"warning: {text}")
-        self._attempt(lambda board: board.add_text("warnings", text, images_seen))
+        self._to_board("add_text", "warnings", text, images_seen)
 
-    def scalars(self, step: int, images_seen: int, values: Mapping[str, float]) -> None:
-        """Writes one object to metrics.jsonl and one point to each curve."""
-        self._write_row(self._metrics, step, images_seen, values)
-
-    def evaluation(self, step: int, images_seen: int, values: Mapping[str, float]) -> None:
-        """Writes one object to evaluations.jsonl and one point to each curve."""
-        self._write_row(self._evaluations, step, images_seen, values)
-
-    def _keep(self, text: str) -> None:
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    def _write_row(
-        self, file: TextIO, step: int, images_seen: int, values: Mapping[str, float]
+    def scalars(
+        self,
+        step: int,
+        images_seen: int,
+        values: Mapping[str, float],
+        *,
+        file: str = "metrics.jsonl",
     ) -> None:
+        """Writes one object to metrics.jsonl or evaluations.jsonl and one point to each curve."""
         row = {"step": step, "images_seen": images_seen, **values}
-        file.write(json.dumps(row) + "\n")
-
-        def write(board: Any) -> None:
-            for tag, value in values.items():
-                board.add_scalar(tag, value, images_seen)
-
-        self._attempt(write)
+        self._rows[file].write(json.dumps(row) + "\n")
+        for tag, value in values.items():
+            self._to_board("add_scalar", tag, value, images_seen)
 
     def histograms(self, images_seen: int, values: Mapping[str, Tensor]) -> None:
         """Writes a histogram of each tensor."""
-
-        def write(board: Any) -> None:
-            for tag, value in values.items():
-                board.add_histogram(tag, value.detach().float().cpu().numpy(), images_seen)
-
-        self._attempt(write)
+        for tag, value in values.items():
+            array = value.detach().float().cpu().numpy()
+            self._to_board("add_histogram", tag, array, images_seen)
 
     def image(self, tag: str, grid: np.ndarray, images_seen: int) -> None:
         """Writes a uint8 grid (H, W, C)."""
-        self._attempt(lambda board: board.add_image(tag, grid, images_seen, dataformats="HWC"))
+        self._to_board("add_image", tag, grid, images_seen, dataformats="HWC")
 
     def text(self, tag: str, text: str) -> None:
         """Writes preformatted text."""
         indented = "\n".join(f"    {line}" for line in text.splitlines())
-        self._attempt(lambda board: board.add_text(tag, indented))
+        self._to_board("add_text", tag, indented)
 
     def hyperparameters(
         self, settings: Mapping[str, Any], final: Mapping[str, float], images_seen: int
@@ -126,21 +118,20 @@ class Tracker:
             for key, value in settings.items()
         }
         # with any other run_name TensorBoard shows a second run
-        self._attempt(
-            lambda board: board.add_hparams(
-                plain, dict(final), run_name=".", global_step=images_seen
-            )
-        )
+        self._to_board("add_hparams", plain, dict(final), run_name=".", global_step=images_seen)
 
     def close(self) -> None:
         """Flushes and closes all files."""
         with self._console():
             if self._bar is not None:
                 self._bar.close()
-        self._attempt(lambda board: board.close())
+        self._to_board("close")
         threading.excepthook = self._excepthook
-        for file in (self._metrics, self._evaluations, self._log):
+        for file in (*self._rows.values(), self._log):
             file.close()
+
+    def _keep(self, text: str) -> None:
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     @contextmanager
     def _console(self) -> Iterator[None]:
@@ -156,25 +147,18 @@ class Tracker:
         if not type(args.thread).__module__.startswith("tensorboard."):
             self._excepthook(args)
 
-    def _attempt(self, write: Callable[[Any], None]) -> None:
-        """Runs one call to TensorBoard, whose failure must not stop the run."""
+    def _to_board(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Calls a method of TensorBoard's writer, whose failure must not stop the run."""
         if self._board is None:
             return
         try:
-            write(self._board)
+            getattr(self._board, method)(*args, **kwargs)
         except Exception as error:  # a full disk or a removed folder raise many kinds
             self._leave_board(error)
 
     def _leave_board(self, error: Exception) -> None:
         self._board = None
         self.say(f"TensorBoard cannot be written ({error}); the run continues without it")
-
-
-def _open_board(folder: Path, purge_step: int) -> Any:
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    from torch.utils.tensorboard import SummaryWriter  # 1 s
-
-    return SummaryWriter(str(folder), purge_step=purge_step)
 
 
 def _cut_back(path: Path, step: int) -> int:

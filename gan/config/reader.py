@@ -124,12 +124,8 @@ def _null_hint(keys: list[str], value: Any) -> str:
 
 
 def _suggestion(keys: list[str]) -> str:
-    sections = Config.model_fields
-    if len(keys) == 1:
-        valid = list(sections)
-    else:
-        section: Any = sections[keys[0]].annotation
-        valid = list(section.model_fields)
+    section: Any = Config if len(keys) == 1 else Config.model_fields[keys[0]].annotation
+    valid = list(section.model_fields)
     near = difflib.get_close_matches(keys[-1], valid, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; valid keys: {', '.join(valid)}"
 
@@ -137,16 +133,14 @@ def _suggestion(keys: list[str]) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.exists() and not path.is_file():
-            raise ConfigError(f"{path}: not a file")
+            raise ValueError("not a file")
         if path.stat().st_size > _MAX_YAML_BYTES:
-            raise ConfigError(f"{path}: larger than 1 MiB; a config is a short YAML file")
+            raise ValueError("larger than 1 MiB; a config is a short YAML file")
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; configs/ has examples") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not a text file") from None
-    except ConfigError:
-        raise
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     if values is None:

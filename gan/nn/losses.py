@@ -20,35 +20,19 @@ class AdversarialLoss(NamedTuple):
     g_needs_real: bool = False  # g() uses the real logits too
 
 
-def _non_saturating_d(real: Tensor, fake: Tensor) -> Tensor:
-    return softplus(-real).mean() + softplus(fake).mean()
-
-
-def _non_saturating_g(real: Tensor, fake: Tensor) -> Tensor:
-    return softplus(-fake).mean()
-
-
-def _hinge_d(real: Tensor, fake: Tensor) -> Tensor:
-    return relu(1 - real).mean() + relu(1 + fake).mean()
-
-
-def _hinge_g(real: Tensor, fake: Tensor) -> Tensor:
-    return -fake.mean()
-
-
-def _relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
-    return softplus(fake - real).mean()
-
-
-def _relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
-    return softplus(real - fake).mean()
-
-
 LOSSES = {
-    "non_saturating": AdversarialLoss(_non_saturating_d, _non_saturating_g),  # Goodfellow 2014
-    "hinge": AdversarialLoss(_hinge_d, _hinge_g),  # Lim and Ye, 2017
+    "non_saturating": AdversarialLoss(  # Goodfellow et al., 2014
+        d=lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
+        g=lambda real, fake: softplus(-fake).mean(),
+    ),
+    "hinge": AdversarialLoss(  # Lim and Ye, 2017
+        d=lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(),
+        g=lambda real, fake: -fake.mean(),
+    ),
     "relativistic": AdversarialLoss(  # Jolicoeur-Martineau, 2018, pairwise
-        _relativistic_d, _relativistic_g, g_needs_real=True
+        d=lambda real, fake: softplus(fake - real).mean(),
+        g=lambda real, fake: softplus(real - fake).mean(),
+        g_needs_real=True,
     ),
 }
 

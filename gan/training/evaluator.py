@@ -28,7 +28,7 @@ def evaluate(run: Run) -> None:
         save_checkpoint(run.checkpoint_dir / "best.pt", run.checkpoint())
         with replacing(run.checkpoint_dir / "best.json") as part:
             part.write_text(json.dumps({"step": state.step, "metric": metric, "value": value}))
-    run.tracker.evaluation(state.step, state.images_seen, tags)
+    run.tracker.scalars(state.step, state.images_seen, tags, file="evaluations.jsonl")
     run.latest |= tags
     comparison = "the best so far" if is_better else f"best {best:.4g}"
     run.tracker.say(f"step {state.step:,}: {metric} {value:.4g}, {comparison}")

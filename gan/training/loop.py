@@ -4,7 +4,6 @@ The events after a step always have the same order: log, settle the average of G
 save. On a signal the state is saved and the run ends; what was due then is done on resume.
 """
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -37,11 +36,6 @@ from gan.training.steps import one_step
 
 _AGREE_EVERY_STEPS = 5  # several ranks agree on stopping at these steps
 _FIRST_SAVE_MINUTES = 1.0  # a run saves once after this time, whatever its cadence
-_SIGNALS = {
-    signal.SIGINT: Ending.INTERRUPTED,
-    signal.SIGTERM: Ending.TERMINATED,
-    signal.SIGHUP: Ending.HUNG_UP,
-}
 
 
 def train(
@@ -119,7 +113,7 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
     while not ending:
         values = _one_step(run, stream)
         ending = _ending(run, stop)
-        if ending in _SIGNALS.values():
+        if ending and ending.is_signal:
             _save(run)  # and nothing else: the sender of a signal may not wait
         else:
             _after_step(run, values, is_last=ending is not None)
@@ -157,11 +151,9 @@ def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
     train, step = run.cfg.train, run.state.step
     if _is_due(train.log_every_steps, step, is_last):
         _log(run, values)
-    shows = _is_due(train.sample_every_steps, step, is_last)
-    evaluates = train.evaluate_every_steps is not None and _is_due(
-        train.evaluate_every_steps, step, is_last
-    )
-    saves = _is_due(train.checkpoint_every_steps, step, is_last) or _is_first_save_due(run)
+    shows, evaluates = _due_events(run, is_last=is_last)
+    is_unsaved = run.is_first and not run.has_checkpoint and run.minutes >= _FIRST_SAVE_MINUTES
+    saves = is_unsaved or _is_due(train.checkpoint_every_steps, step, is_last)
     if not (shows or evaluates or saves):
         return
     with run.window.paused():
@@ -178,27 +170,26 @@ def _is_due(every_steps: int | None, step: int, is_last: bool) -> bool:
     return is_last or (every_steps is not None and step % every_steps == 0)
 
 
-def _is_first_save_due(run: Run) -> bool:
-    """Tells whether the run has no checkpoint though it has trained for a while."""
-    return run.is_first and not run.has_checkpoint and run.minutes >= _FIRST_SAVE_MINUTES
+def _due_events(run: Run, *, is_last: bool) -> tuple[bool, bool]:
+    """Tells whether to show and whether to evaluate the present step."""
+    train, step = run.cfg.train, run.state.step
+    evaluates = train.evaluate_every_steps is not None  # null: not even the last step
+    return (
+        _is_due(train.sample_every_steps, step, is_last),
+        evaluates and _is_due(train.evaluate_every_steps, step, is_last),
+    )
 
 
 def _do_missed_events(run: Run) -> bool:
     """Shows and evaluates the first step of a call if that is due and was not done; says if so."""
-    train, step = run.cfg.train, run.state.step
-    is_last = step >= train.num_steps
     if not run.is_first:
         return False
-    shows = step == 0 or (
-        _is_due(train.sample_every_steps, step, is_last) and not report.is_shown(run)
-    )
+    step = run.state.step
+    shows, evaluates = _due_events(run, is_last=step >= run.cfg.train.num_steps)
+    shows = step == 0 or (shows and not report.is_shown(run))
+    evaluates = evaluates and step > 0 and not evaluator.is_evaluated(run)
     if shows:
         _show(run)
-    evaluates = (
-        step > 0
-        and train.evaluate_every_steps is not None
-        and (_is_due(train.evaluate_every_steps, step, is_last) and not evaluator.is_evaluated(run))
-    )
     if evaluates:
         evaluator.evaluate(run)
     return shows or evaluates
@@ -267,7 +258,7 @@ def _wanted_ending(run: Run, stop: StopRequest) -> int:
     """Returns the ending that this rank asks for, 0 if none."""
     train = run.cfg.train
     if stop.signum:
-        return _SIGNALS[signal.Signals(stop.signum)]
+        return Ending(128 + stop.signum)
     if run.collapsed and train.on_collapse == "stop":
         return Ending.COLLAPSED
     if train.max_minutes is not None and run.minutes >= train.max_minutes:

@@ -1,5 +1,6 @@
 """What the parts of a run share: its config, directory, data, state, tracker and ending."""
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +30,13 @@ class Ending(IntEnum):
     DONE = 1  # train.num_steps are reached
     TIME_UP = 2  # train.max_minutes are over
     COLLAPSED = 3  # and train.on_collapse is stop
-    INTERRUPTED = 4  # SIGINT
-    TERMINATED = 5  # SIGTERM
-    HUNG_UP = 6  # SIGHUP
+    HUNG_UP = 128 + signal.SIGHUP  # a signal; the value is the exit code, as in a shell
+    INTERRUPTED = 128 + signal.SIGINT
+    TERMINATED = 128 + signal.SIGTERM
+
+    @property
+    def is_signal(self) -> bool:
+        return self > 128
 
 
 @dataclass

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
         "host": socket.gethostname(),
         "commit": source_commit(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: version(name) for name in _PACKAGES},
         **facts,
     }
     meta = read_json(run_dir / "meta.json")
@@ -79,13 +79,6 @@ def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
     calls = [*calls, call] if isinstance(calls, list) else [call]
     with replacing(run_dir / "meta.json") as part:
         part.write_text(json.dumps({"calls": calls}, indent=2) + "\n")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def source_commit() -> str | None:
