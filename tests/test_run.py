@@ -1,7 +1,7 @@
 """Whole runs: exact resume, signals, damaged checkpoints, divergence, full disks, output.
 
-A run is a process of its own only where a test needs that: for exact resume across processes, real
-signals, locks, a terminal, or the output of the libraries.
+A run gets a separate process only if a test needs one: for exact resume across processes, real
+signals, locks, a terminal, or the output of libraries.
 """
 
 import errno
@@ -57,7 +57,7 @@ def command(*words: object) -> list[str]:
 
 @contextmanager
 def running(*words: object) -> Iterator[subprocess.Popen]:
-    """Runs `gan` in a process of its own, which is killed when the block ends."""
+    """Runs `gan` in a separate process, which is killed when the block ends."""
     with subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -189,9 +189,7 @@ def test_second_ctrl_c_ends_the_process_at_once() -> None:
         process.kill()
 
 
-def test_second_process_is_refused_and_told_who_holds_the_lock(
-    config: Path, tmp_path: Path
-) -> None:
+def test_second_process_is_refused_with_the_owner_of_the_lock(config: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     words = ["train", config, "--run-dir", run_dir]
     with running(*words, "--set", "train.num_steps=1000000") as first:
