@@ -1,7 +1,8 @@
+"""Checkpoint files: equal bytes, damage, foreign and malicious files, killed writers, pruning."""
+
 import errno
 import os
 import pickle
-import resource
 import subprocess
 import sys
 import zipfile
@@ -25,6 +26,7 @@ from gan.checkpoint import (
     save_checkpoint,
 )
 from gan.files import remove_unfinished
+from tests.conftest import largest_file
 
 EMPTY = Checkpoint(
     config={}, classes=[], data="", step=0, images_seen=0, environment={}, g={}, d={}, g_ema={},
@@ -43,20 +45,20 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_saved_is_loaded(saved: Path) -> None:
+def test_loaded_checkpoint_equals_the_saved_one(saved: Path) -> None:
     loaded = read_checkpoint(saved)
     assert loaded.step == 1
     assert torch.equal(loaded.g["w"], torch.arange(2000.0))
 
 
-def test_equal_payloads_give_equal_bytes_after_a_round_trip(saved: Path) -> None:
+def test_saving_a_loaded_checkpoint_gives_the_same_bytes(saved: Path) -> None:
     again = saved.with_name("again.pt")
     save_checkpoint(again, read_checkpoint(saved))
     assert saved.read_bytes() == again.read_bytes()
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999])
-def test_a_truncated_file_is_refused_by_name(saved: Path, share: float) -> None:
+def test_truncated_file_is_refused_by_name(saved: Path, share: float) -> None:
     data = saved.read_bytes()
     saved.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(BadCheckpoint, match=str(saved)):
@@ -64,7 +66,7 @@ def test_a_truncated_file_is_refused_by_name(saved: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>quota</html>", b"\0" * 5000, b"PK\x03\x04junk"])
-def test_a_foreign_file_is_refused_without_advice_to_load_it_anyway(
+def test_foreign_file_is_refused_without_advice_to_load_it_unsafely(
     saved: Path, content: bytes
 ) -> None:
     saved.write_bytes(content)
@@ -73,15 +75,15 @@ def test_a_foreign_file_is_refused_without_advice_to_load_it_anyway(
     assert "weights_only" not in str(caught.value)
 
 
-def test_a_directory_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+def test_directory_and_missing_file_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.pt"):
         with pytest.raises(BadCheckpoint, match=str(path)):
             read_checkpoint(path)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
-def test_a_flipped_bit_is_refused_or_harmless(tmp_path_factory, data: st.DataObject) -> None:
+def test_flipped_bit_is_refused_or_harmless(tmp_path_factory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("flip") / "a.pt"
     save_checkpoint(path, checkpoint_of(1))
     content = bytearray(path.read_bytes())
@@ -112,7 +114,7 @@ class _Exploit:
         (subprocess.getoutput, "touch {}"),
     ],
 )
-def test_a_malicious_checkpoint_runs_nothing(tmp_path: Path, call: object, template: str) -> None:
+def test_malicious_checkpoint_runs_no_code(tmp_path: Path, call: object, template: str) -> None:
     marker, path = tmp_path / "pwned", tmp_path / "evil.pt"
     torch.save({"format": FORMAT, "g": _Exploit(call, template.format(str(marker)))}, path)
     with pytest.raises(BadCheckpoint) as caught:
@@ -120,10 +122,10 @@ def test_a_malicious_checkpoint_runs_nothing(tmp_path: Path, call: object, templ
     assert not marker.exists()
     assert "weights_only" not in str(caught.value)
     pickle.loads(pickle.dumps(_Exploit(call, template.format(str(marker)))))
-    assert marker.exists()  # the exploit works where it is let in
+    assert marker.exists()  # pickle itself runs the code
 
 
-def test_a_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None:
+def test_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.pt"
     with zipfile.ZipFile(saved) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
         for member in old.infolist():
@@ -143,7 +145,7 @@ def test_a_compressed_checkpoint_is_refused(saved: Path, tmp_path: Path) -> None
         ({"d_optim": ..., "x": 1}, r"missing keys \['d_optim'\], unknown keys \['x'\]"),
     ],
 )
-def test_another_version_and_foreign_values_are_named(
+def test_other_formats_and_foreign_values_are_refused_by_name(
     saved: Path, changes: dict, message: str
 ) -> None:
     values = {**torch.load(saved, weights_only=True), **changes}
@@ -152,7 +154,7 @@ def test_another_version_and_foreign_values_are_named(
         read_checkpoint(saved)
 
 
-def test_format_2_loses_its_hardware_settings_and_its_spellings_of_off(saved: Path) -> None:
+def test_format_2_is_read_without_hardware_settings_and_with_null_for_off(saved: Path) -> None:
     old = torch.load(saved, weights_only=True)
     off = {"penalty": "none", "augment": "none", "ema_halflife_images": 0.0}
     old |= {"format": 2, "config": {
@@ -165,23 +167,17 @@ def test_format_2_loses_its_hardware_settings_and_its_spellings_of_off(saved: Pa
     }
 
 
-def test_a_full_disk_keeps_the_old_file_and_says_how_much_was_needed(saved: Path) -> None:
+def test_full_disk_keeps_the_old_file_and_reports_the_bytes_needed(saved: Path) -> None:
     before = saved.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(
-            OSError, match=r"File too large, for a checkpoint of [\d,]+ bytes"
-        ) as full:
-            save_checkpoint(saved, checkpoint_of(2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = r"File too large, for a checkpoint of [\d,]+ bytes"
+    with largest_file(4096), pytest.raises(OSError, match=message) as full:
+        save_checkpoint(saved, checkpoint_of(2))
     assert full.value.errno == errno.EFBIG
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
 
 
-_SAVE_FOREVER = """
+_KILLED_WRITERS = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
@@ -193,33 +189,38 @@ def save(step):
     save_checkpoint(path, Checkpoint({}, [], "", step, step, {}, **networks))
 
 path = Path(sys.argv[1])
+began = time.perf_counter()
 save(0)
+save_s = time.perf_counter() - began
 for start in range(0, 16000, 1000):
+    before = path.stat().st_mtime_ns
     writer = os.fork()
     while not writer:
         start += 1
         save(start)
-    time.sleep(random.Random(start).uniform(0.03, 0.12))
+    while path.stat().st_mtime_ns == before:
+        time.sleep(0.001)
+    time.sleep(random.Random(start).uniform(0, 3 * save_s))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
     loaded = read_checkpoint(path)
     assert (loaded.g["w"] == loaded.step).all()
+    assert loaded.step > start
     print(loaded.step)
 """
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_good_file(tmp_path: Path) -> None:
+def test_writer_killed_at_any_moment_leaves_an_intact_file(tmp_path: Path) -> None:
     path = tmp_path / "step_00000001.pt"
-    command = [sys.executable, "-c", _SAVE_FOREVER, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", _KILLED_WRITERS, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == 16  # kills
-    assert int(done.stdout.split()[-1]) > 1000  # the writers did write
     remove_unfinished(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_newest_good_checkpoint_is_found_and_newer_ones_are_reported(tmp_path: Path) -> None:
+def test_newest_intact_checkpoint_is_found_and_damaged_ones_are_reported(tmp_path: Path) -> None:
     for step in (9, 10, 11):
         save_checkpoint(checkpoint_path(tmp_path, step), checkpoint_of(step))
     newest = checkpoint_path(tmp_path, 11)
@@ -229,7 +230,7 @@ def test_the_newest_good_checkpoint_is_found_and_newer_ones_are_reported(tmp_pat
     assert good and good.path == checkpoint_path(tmp_path, 10) and good.step == 10
 
 
-def test_what_a_run_deletes_while_it_is_sought_is_no_fault(
+def test_checkpoint_deleted_during_the_search_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in (1, 2):
@@ -247,7 +248,7 @@ def test_what_a_run_deletes_while_it_is_sought_is_no_fault(
     assert found and found.step == 4 and not errors
 
 
-def test_pruning_keeps_the_newest_and_counts_no_later_ones(tmp_path: Path) -> None:
+def test_pruning_keeps_the_newest_and_ignores_later_ones(tmp_path: Path) -> None:
     """Later ones are damaged: the run resumed from an older one."""
     for step in (1, 2, 3, 4, 9):
         checkpoint_path(tmp_path, step).write_bytes(b"x")
@@ -257,7 +258,7 @@ def test_pruning_keeps_the_newest_and_counts_no_later_ones(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-def test_steps_are_ordered_as_numbers_and_only_names_of_ours_count(tmp_path: Path) -> None:
+def test_checkpoints_are_ordered_by_number_and_other_names_are_ignored(tmp_path: Path) -> None:
     """Zero-padded names have eight digits, so 10^8 sorts before 99,999,999 as text."""
     for step in (99_999_999, 100_000_000):
         save_checkpoint(checkpoint_path(tmp_path, step), checkpoint_of(step))

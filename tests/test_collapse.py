@@ -1,4 +1,4 @@
-"""Signs of collapse: on values and images whose answer is known, and in a real run."""
+"""Signs of collapse, on values and images with known results and in a real run."""
 
 import re
 from pathlib import Path
@@ -24,12 +24,12 @@ NOISE = np.random.default_rng(0).integers(0, 256, (64, 1, 16, 16), np.uint8)
         ({"samples/diversity": 0.1}, "diversity"),
     ],
 )
-def test_each_sign_is_seen_alone(values: dict, sign: str) -> None:
+def test_each_sign_is_found_alone(values: dict, sign: str) -> None:
     assert not signs(HEALTHY)
     assert list(signs(HEALTHY | values)) == [sign]
 
 
-def test_a_sign_is_told_once_after_it_has_lasted_and_again_after_it_was_gone() -> None:
+def test_sign_is_reported_once_it_has_lasted_and_again_after_it_was_gone() -> None:
     bad = HEALTHY | {"loss/d": 0.0}
     watch = Watch()
     assert [bool(watch.update(bad, images)) for images in (0, 49_999, 50_000, 90_000)] == [
@@ -41,7 +41,7 @@ def test_a_sign_is_told_once_after_it_has_lasted_and_again_after_it_was_gone() -
     ]  # fmt: skip
 
 
-def test_diversity_is_1_for_real_images_and_falls_with_the_number_of_kinds() -> None:
+def test_diversity_is_1_for_real_images_and_low_for_repeated_ones() -> None:
     others = np.random.default_rng(1).integers(0, 256, NOISE.shape, np.uint8)
     assert diversity(others, NOISE) == pytest.approx(1, abs=0.02)
     shares = []
@@ -52,12 +52,14 @@ def test_diversity_is_1_for_real_images_and_falls_with_the_number_of_kinds() -> 
     assert diversity(others, NOISE[:1]) == 1  # nothing to compare with
 
 
-def test_a_run_whose_d_wins_warns_in_tensorboard_and_stops_when_asked(tmp_path: Path) -> None:
+def test_collapsed_run_warns_in_tensorboard_and_stops_if_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan.training.collapse._LASTING_IMAGES", 16)  # two steps
     cfg = tiny_config(
         tmp_path,
-        train={"batch_size": 4096, "num_steps": 100, "log_every_steps": 1,
-               "sample_every_steps": 1,                "on_collapse": "stop",
-               "g_learning_rate": 1e-9, "d_learning_rate": 0.02},
+        train={"num_steps": 100, "log_every_steps": 1, "sample_every_steps": 1,
+               "on_collapse": "stop", "g_learning_rate": 1e-9, "d_learning_rate": 0.02},
     )  # fmt: skip
     run = train(cfg, tmp_path / "run", "cpu")
     assert run.ending == Ending.COLLAPSED

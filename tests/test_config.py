@@ -1,3 +1,5 @@
+"""Settings: reading, checking, overriding and describing them."""
+
 from pathlib import Path
 
 import pytest
@@ -24,21 +26,21 @@ def write(tmp_path: Path, text: str) -> Path:
     [(28, 28, 2), (32, 32, 3), (48, 48, 3), (64, 64, 4), (80, 80, 4), (96, 96, 4), (128, 128, 5),
      (256, 256, 6), (512, 512, 7), (16, 16, 2), (64, 48, 3), (48, 64, 3)],
 )  # fmt: skip
-def test_levels_leave_a_base_of_4_to_7(height: int, width: int, levels: int) -> None:
+def test_levels_leave_a_base_of_4_to_7_pixels(height: int, width: int, levels: int) -> None:
     assert num_levels(height, width) == levels
 
 
 @pytest.mark.parametrize("side", range(1, 600))
-def test_a_square_is_legal_exactly_when_four_to_seven_doubles_to_it(side: int) -> None:
-    legal = any(side == base << k for base in (4, 5, 6, 7) for k in range(10)) and 16 <= side <= 512
-    if legal:
+def test_square_is_valid_exactly_if_a_base_of_4_to_7_doubles_to_it(side: int) -> None:
+    doubled = [base << k for base in (4, 5, 6, 7) for k in range(10)]
+    if side in doubled and 16 <= side <= 512:
         assert side >> num_levels(side, side) in (4, 5, 6, 7)
     else:
         with pytest.raises(ValueError, match="nearest valid sizes"):
             num_levels(side, side)
 
 
-def test_all_errors_come_at_once_with_file_key_value_and_nearest_key(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_with_file_key_and_value(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "data: {source: mnst, image_size: 30}\n"
@@ -73,7 +75,7 @@ def test_all_errors_come_at_once_with_file_key_value_and_nearest_key(tmp_path: P
         ("#" * (1 << 20) + "#", "larger than 1 MiB"),
     ],
 )
-def test_strange_yaml_is_a_short_error(tmp_path: Path, text: str, expected: str) -> None:
+def test_unusual_yaml_gives_a_short_error(tmp_path: Path, text: str, expected: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError, match=expected) as caught:
         load_config(path)
@@ -81,7 +83,7 @@ def test_strange_yaml_is_a_short_error(tmp_path: Path, text: str, expected: str)
     assert len(str(caught.value)) < 1000
 
 
-def test_numbers_read_as_people_write_them(tmp_path: Path) -> None:
+def test_exponents_and_leading_zeros_are_read_as_decimal_numbers(tmp_path: Path) -> None:
     path = write(
         tmp_path, "train: {g_learning_rate: 2e-4, seed: 010}\ndata: {image_size: [64, 48]}"
     )
@@ -91,7 +93,7 @@ def test_numbers_read_as_people_write_them(tmp_path: Path) -> None:
     assert cfg.data.image_shape == (1, 64, 48)
 
 
-def test_overrides_win_and_are_checked_like_the_file(tmp_path: Path) -> None:
+def test_overrides_replace_settings_and_are_checked_like_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "train: {seed: 1}")
     cfg = load_config(path, ["train.seed=5", "model.z_dist=uniform", "data.image_size=[64, 48]"])
     assert (cfg.train.seed, cfg.model.z_dist, cfg.data.image_size) == (5, "uniform", (64, 48))
@@ -108,20 +110,20 @@ def test_overrides_win_and_are_checked_like_the_file(tmp_path: Path) -> None:
      ("train", "ema_halflife_images", 0), ("train", "augment", "none"),
      ("train", "penalty", "none"), ("model", "d_norm", "none"), ("hardware", "threads", 0)],
 )  # fmt: skip
-def test_off_is_null_and_other_spellings_say_so(section: str, key: str, off: object) -> None:
+def test_off_is_null_and_other_spellings_are_refused(section: str, key: str, off: object) -> None:
     with pytest.raises(ConfigError, match=rf"{section}\.{key}: .*; null turns it off"):
         parse_config({section: {key: off}}, origin="x")
     assert getattr(getattr(parse_config({section: {key: None}}, origin="x"), section), key) is None
 
 
-def test_a_penalty_beside_batchnorm_in_d_is_refused_with_the_reason() -> None:
+def test_penalty_with_batchnorm_in_d_is_refused_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="BatchNorm in D mixes"):
         parse_config({"train": {"penalty": "r1"}}, origin="x")
     parse_config({"train": {"penalty": "r1"}, "model": {"d_norm": None}}, origin="x")
 
 
 @pytest.mark.parametrize("model", [{}, {"conditional": True, "pac": 2}])
-def test_naming_classes_wants_one_class_an_image(model: dict) -> None:
+def test_class_loss_needs_a_conditional_run_without_pac(model: dict) -> None:
     with pytest.raises(ConfigError, match=r"class_loss_weight needs model\.conditional"):
         parse_config({"model": model, "train": {"class_loss_weight": 0.5}}, origin="x")
 
@@ -132,14 +134,12 @@ def test_naming_classes_wants_one_class_an_image(model: dict) -> None:
      ("train", "batch_size", 10**9), ("hardware", "threads", 10**6),
      ("train", "keep_checkpoints", 1)],
 )  # fmt: skip
-def test_an_appetite_without_bound_is_refused_with_the_figure(
-    section: str, key: str, value: int
-) -> None:
+def test_value_beyond_its_bound_is_refused_by_name(section: str, key: str, value: int) -> None:
     with pytest.raises(ConfigError, match=rf"^x: {section}\.{key}: .*{value}"):
         parse_config({section: {key: value}}, origin="x")
 
 
-def test_identity_leaves_out_lengths_cadences_and_places() -> None:
+def test_identity_leaves_out_lengths_cadences_and_paths() -> None:
     kept = identity(Config())
     assert "root" not in kept["data"] and "hardware" not in kept
     free = {"num_steps", "max_minutes", "log_every_steps", "sample_every_steps",
@@ -149,20 +149,20 @@ def test_identity_leaves_out_lengths_cadences_and_places() -> None:
     assert parse_config(kept, origin="x") == Config()
 
 
-def test_described_config_reads_back_as_itself(tmp_path: Path) -> None:
+def test_described_config_is_read_back_unchanged(tmp_path: Path) -> None:
     cfg = parse_config(
         {"data": {"image_size": [64, 48]}, "train": {"max_minutes": 2.5}}, origin="x"
     )
     assert load_config(write(tmp_path, describe(cfg))) == cfg
 
 
-def test_every_field_has_a_meaning() -> None:
+def test_every_setting_has_a_description() -> None:
     for section in Config.model_fields.values():
         for name, field in section.annotation.model_fields.items():
             assert field.description, name
 
 
-def test_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_root_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAN_DATA", "/somewhere")
     assert Config().data.root == "/somewhere"
     monkeypatch.delenv("GAN_DATA")
@@ -170,12 +170,12 @@ def test_data_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_shipped_configs_are_valid_and_say_only_what_differs(path: Path) -> None:
+def test_shipped_configs_are_valid_and_list_only_what_differs(path: Path) -> None:
     load_config(path)
     for section, values in yaml.safe_load(path.read_text()).items():
         for key, value in values.items():
             default = getattr(getattr(Config(), section), key)
-            if key != "source":  # always said
+            if key != "source":  # always listed
                 assert value != default, f"{section}.{key} is the default"
 
 
@@ -187,7 +187,7 @@ _keys = st.one_of(
     st.text(max_size=6),
     st.sampled_from(["data", "model", "train", "seed", "image_size", "g_width", "penalty"]),
 )
-_trees = st.recursive(
+_values = st.recursive(
     _scalars,
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_keys, inner, max_size=3)),
     max_leaves=12,
@@ -198,21 +198,21 @@ def _override(words: tuple[str, str, str]) -> str:
     return "{}.{}={}".format(*words)
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.dictionaries(_keys, _trees, max_size=4))
-def test_any_tree_is_a_config_or_a_short_error(tree: dict) -> None:
+@settings(max_examples=300)
+@given(st.dictionaries(_keys, _values, max_size=4))
+def test_any_values_give_a_config_or_a_short_error(values: dict) -> None:
     try:
-        parse_config(tree, origin="x")
+        parse_config(values, origin="x")
     except ConfigError as error:
         assert len(str(error)) < 4000
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
-    st.one_of(st.text(), st.binary(), _trees.map(yaml.safe_dump)),
+    st.one_of(st.text(), st.binary(), _values.map(yaml.safe_dump)),
     st.lists(st.one_of(st.text(), st.tuples(_keys, _keys, st.text()).map(_override)), max_size=2),
 )
-def test_any_file_and_override_is_a_config_or_a_short_error(
+def test_any_file_and_override_give_a_config_or_a_short_error(
     tmp_path_factory: pytest.TempPathFactory, content: str | bytes, overrides: list[str]
 ) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "config.yaml"

@@ -1,118 +1,74 @@
-"""Several ranks as real processes under torchrun, with gloo on the CPU."""
+"""Two ranks as real processes under torchrun, with gloo on the CPU; see two_ranks.py."""
 
-import os
-import signal
+import json
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 
 from gan.checkpoint import read_checkpoint
-from gan.config.reader import describe
 from gan.training.loop import train
 from tests.conftest import tiny_config
+from tests.two_ranks import ONE_STEP, images, state_of
+
+LAST = "checkpoints/step_00000006.pt"  # of the runs that are compared
 
 
-def torchrun(*words: object, ranks: int = 2) -> subprocess.Popen:
+@contextmanager
+def torchrun(*words: object) -> Iterator[subprocess.Popen]:
+    """Starts two ranks, which are stopped when the block ends."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-               f"--nproc-per-node={ranks}", *map(str, words)]  # fmt: skip
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+               "--nproc-per-node=2", *map(str, words)]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()  # which torchrun passes on
 
 
-def _ranks(process: subprocess.Popen) -> list[int]:
-    """Returns the process ids of torchrun's two ranks."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 2
-    return list(map(int, children))
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the runs that two ranks made; tests only read it."""
+    folder = tmp_path_factory.mktemp("ranks")
+    with torchrun("-m", "tests.two_ranks", "runs", folder) as process:
+        stderr = process.communicate()[1]
+    assert process.returncode == 0, stderr
+    return folder
 
 
-_GRADIENTS = """
-import sys
-import time
-from pathlib import Path
-import torch
-from gan.machine.ranks import average_gradients, process_group
-from gan.training.state import make_state
-from gan.machine.precision import Precision
-from tests.conftest import tiny_config
-
-cpu = torch.device("cpu")
-precision = Precision(torch.float32, channels_last=False, threads=1)
-with process_group(cpu) as ranks:
-    state = make_state(tiny_config(Path(sys.argv[1])), 0, cpu, precision, ranks)
-    images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    part = images.chunk(ranks.world_size)[ranks.rank]
-    state.d(part).logits.square().mean().backward()
-    average_gradients(state.d, ranks)
-    torch.save([p.grad for p in state.d.parameters()], f"{sys.argv[1]}/{ranks.rank}.pt")
-threads = {name.read_text() for name in Path("/proc/self/task").glob("*/comm")}
-assert not any("gloo" in name for name in threads), threads  # one left may abort the process
-"""
+def found_by_ranks(runs: Path) -> list[dict]:
+    return [json.loads((runs / f"found_{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def test_gradients_of_two_ranks_are_those_of_one_process(tmp_path: Path) -> None:
-    """Over the same BatchNorm sub-batches, to 1e-6."""
-    script = tmp_path / "gradients.py"
-    script.write_text(_GRADIENTS)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(script), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.wait(timeout=120) == 0, process.stderr.read()
-    from gan.machine.precision import Precision
-    from gan.training.state import make_state
-
-    precision = Precision(torch.float32, channels_last=False, threads=1)
-    state = make_state(tiny_config(tmp_path), 0, torch.device("cpu"), precision)
-    images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    losses = [state.d(part).logits.square().mean() for part in images.chunk(2)]
+def test_gradients_of_two_ranks_equal_those_of_one_process(runs: Path, tmp_path: Path) -> None:
+    """To 1e-6, with the BatchNorm statistics of each half of the batch."""
+    state = state_of(tmp_path)
+    losses = [state.d(part).logits.square().mean() for part in images().chunk(2)]
     torch.stack(losses).mean().backward()
     for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        for ours, parameter in zip(found, state.d.parameters(), strict=True):
-            torch.testing.assert_close(ours, parameter.grad, rtol=0, atol=1e-6)
+        found = torch.load(runs / f"gradients_{rank}.pt", weights_only=True)
+        for gradient, parameter in zip(found, state.d.parameters(), strict=True):
+            torch.testing.assert_close(gradient, parameter.grad, rtol=0, atol=1e-6)
 
 
-def test_two_ranks_resume_exactly_and_one_process_goes_on(config: Path, tmp_path: Path) -> None:
-    weights = []
-    for name, lengths in (("whole", [4]), ("parts", [2, 4])):
-        for num_steps in lengths:
-            process = torchrun("-m", "gan", "train", config, "--run-dir", tmp_path / name,
-                               "--set", f"train.num_steps={num_steps}")  # fmt: skip
-            assert process.wait(timeout=120) == 0, process.stderr.read()
-        weights.append((tmp_path / name / "checkpoints" / "step_00000004.pt").read_bytes())
-    assert weights[0] == weights[1]
-    cfg = tiny_config(tmp_path, train={"num_steps": 5})
-    train(cfg, tmp_path / "whole", "cpu")
-    log = (tmp_path / "whole" / "log.txt").read_text()
-    assert "world_size: checkpoint has 2, this machine has 1" in log
-    # without BatchNorm's ranks aside, the batch and the latents are the same ones
-    assert read_checkpoint(tmp_path / "whole/checkpoints/step_00000005.pt").images_seen == 40
+def test_threads_of_gloo_end_with_their_group(runs: Path) -> None:
+    """A thread that is left may abort the process when Python shuts down."""
+    for found in found_by_ranks(runs):
+        assert found["threads"] and not any("gloo" in name for name in found["threads"])
 
 
-def test_two_ranks_see_the_batch_of_one(tmp_path: Path) -> None:
-    """Two ranks train as one process does, flips and augmentation included.
-
-    To rounding, and without BatchNorm in D, whose statistics are those of a rank's slice.
-    """
-    cfg = tiny_config(
-        tmp_path,
-        data={"flip": True},
-        model={"d_norm": None},
-        train={"num_steps": 1, "augment": "diffaugment"},
-        hardware={"precision": "fp32"},
-    )
-    train(cfg, tmp_path / "one", "cpu")
-    path = tmp_path / "none.yaml"
-    path.write_text(describe(cfg))
-    process = torchrun("-m", "gan", "train", path, "--run-dir", tmp_path / "two")
-    assert process.wait(timeout=120) == 0, process.stderr.read()
+def test_two_ranks_train_on_the_batch_of_one_process(runs: Path, tmp_path: Path) -> None:
+    """Flips and augmentation included, to rounding."""
+    train(tiny_config(tmp_path, **ONE_STEP), tmp_path / "one_step", "cpu")
     one, two = (
-        read_checkpoint(tmp_path / n / "checkpoints/step_00000001.pt") for n in ("one", "two")
+        read_checkpoint(folder / "one_step/checkpoints/step_00000001.pt")
+        for folder in (tmp_path, runs)
     )
     assert two.images_seen == 8
     # Adam's first step is +-learning rate: signs must agree where the gradient is not tiny
@@ -121,57 +77,63 @@ def test_two_ranks_see_the_batch_of_one(tmp_path: Path) -> None:
         assert share > 0.9, key
 
 
-def test_a_killed_rank_is_started_again_and_the_run_goes_on(config: Path, tmp_path: Path) -> None:
+def test_two_ranks_resume_exactly(runs: Path) -> None:
+    assert (runs / "parts" / LAST).read_bytes() == (runs / "unbroken" / LAST).read_bytes()
+
+
+def test_one_process_resumes_the_run_of_two_ranks(runs: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    process = torchrun("--max-restarts=3", "-m", "gan", "train", config, "--run-dir", run_dir,
-                       "--set", "train.num_steps=200")  # fmt: skip
-    while not (run_dir / "checkpoints/step_00000004.pt").exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    os.kill(_ranks(process)[-1], signal.SIGKILL)
-    stderr = process.communicate(timeout=280)[1]
+    shutil.copytree(runs / "unbroken", run_dir)
+    train(tiny_config(tmp_path, train={"num_steps": 7}), run_dir, "cpu")
+    log = (run_dir / "log.txt").read_text()
+    assert "world_size: checkpoint has 2, this machine has 1" in log
+    assert read_checkpoint(run_dir / "checkpoints/step_00000007.pt").images_seen == 56
+
+
+def test_killed_rank_is_restarted_and_the_run_equals_the_unbroken_one(
+    runs: Path, tmp_path: Path
+) -> None:
+    words = ["--max-restarts=1", "-m", "tests.two_ranks", "killed", tmp_path]
+    with torchrun(*words) as process:
+        stderr = process.communicate()[1]
     assert process.returncode == 0, stderr
-    assert "resuming from step_" in stderr
-    assert read_checkpoint(run_dir / "checkpoints/step_00000200.pt").step == 200
+    assert "resuming from step_00000002.pt" in stderr
+    assert (tmp_path / "killed" / LAST).read_bytes() == (runs / "unbroken" / LAST).read_bytes()
 
 
-def test_every_rank_says_why_it_stopped_on_collapse(config: Path, tmp_path: Path) -> None:
-    settings = {"batch_size": 4096, "num_steps": 100, "log_every_steps": 1,
-                "sample_every_steps": 1, "on_collapse": "stop",
-                "g_learning_rate": 1e-9, "d_learning_rate": 0.02}  # fmt: skip
-    sets = [word for k, v in settings.items() for word in ("--set", f"train.{k}={v}")]
-    process = torchrun("-m", "gan", "train", config, "--run-dir", tmp_path / "run", *sets)
-    stderr = process.communicate(timeout=120)[1]
-    told = [line for line in stderr.splitlines() if "Stopped and saved at step" in line]
-    assert told and all("real images' diversity: mode" in line for line in told), stderr
+def test_every_rank_says_why_it_stopped_on_collapse(runs: Path) -> None:
+    for found in found_by_ranks(runs):
+        assert "real images' diversity: mode" in found["collapsed"]
+        assert "Stopped and saved at step" in found["collapsed"]
 
 
-def _endless(run_dir: Path, config: Path) -> subprocess.Popen:
-    """Starts two ranks that only save when they are stopped; returns after their first log."""
-    process = torchrun("-m", "gan", "train", config, "--run-dir", run_dir,
-                       "--set", "train.num_steps=1000000",
-                       "--set", "train.checkpoint_every_steps=1000000")  # fmt: skip
+def test_signal_to_one_rank_ends_both_where_they_agree_and_saves(runs: Path) -> None:
+    assert [found["one_signal"] for found in found_by_ranks(runs)] == ["TERMINATED"] * 2
+    (saved,) = runs.glob("one_signal/checkpoints/step_*.pt")
+    assert read_checkpoint(saved).step == 10  # the signal came after step 7
+
+
+def test_signal_that_comes_twice_to_each_rank_saves(runs: Path) -> None:
+    """Slurm signals every process of a cancelled job, and torchrun passes the signal on."""
+    assert [found["two_signals"] for found in found_by_ranks(runs)] == ["TERMINATED"] * 2
+    (saved,) = runs.glob("two_signals/checkpoints/step_*.pt")
+    assert read_checkpoint(saved).step == 10
+
+
+def test_signal_to_torchrun_saves_and_every_rank_says_how_to_resume(
+    config: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    words = ["-m", "gan", "train", config, "--run-dir", run_dir, "--device", "cpu",
+             "--set", "train.num_steps=1000000",
+             "--set", "train.checkpoint_every_steps=1000000"]  # fmt: skip
     metrics = run_dir / "metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    return process
-
-
-def test_a_signal_to_one_rank_saves_and_ends_both(config: Path, tmp_path: Path) -> None:
-    process = _endless(tmp_path / "run", config)
-    os.kill(_ranks(process)[-1], signal.SIGTERM)
-    stderr = process.communicate(timeout=120)[1]
-    assert "stopped and saved; to resume: torchrun ... -m gan train" in stderr
-    (saved,) = tmp_path.glob("run/checkpoints/step_*.pt")
-    assert read_checkpoint(saved).step % 5 == 0  # where the ranks ask each other
-
-
-def test_a_signal_that_comes_twice_to_each_rank_saves(config: Path, tmp_path: Path) -> None:
-    """From Slurm, which signals every process of a cancelled job, and from torchrun."""
-    process = _endless(tmp_path / "run", config)
-    for pid in (*_ranks(process), process.pid):
-        os.kill(pid, signal.SIGTERM)
-    stderr = process.communicate(timeout=120)[1]
-    assert stderr.count("stopped and saved") == 2, stderr
-    assert len(list(tmp_path.glob("run/checkpoints/step_*.pt"))) == 1
+    with torchrun(*words) as process:
+        while not (metrics.exists() and metrics.stat().st_size):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.terminate()
+        stderr = process.communicate()[1]
+    assert stderr.count("stopped and saved; to resume: torchrun ... -m gan train") == 2, stderr
+    (saved,) = run_dir.glob("checkpoints/step_*.pt")
+    assert read_checkpoint(saved).step % 5 == 0  # where the ranks agree

@@ -1,4 +1,4 @@
-"""What only a GPU can show; skipped where there is none."""
+"""Tests that need a CUDA GPU; skipped without one."""
 
 import dataclasses
 import itertools
@@ -48,7 +48,7 @@ def after(state: TrainState, cfg: Config, steps: int) -> list[torch.Tensor]:
     ("norm", "penalty"),
     [("batch", None), ("spectral", None), ("spectral", "r1"), (None, "r1_r2")],
 )
-def test_recorded_steps_are_the_plain_ones_bit_for_bit(
+def test_recorded_steps_equal_plain_ones_bit_for_bit(
     tmp_path: Path, upsample: str, loss: str, norm: str | None, penalty: str | None
 ) -> None:
     cfg = tiny_config(
@@ -63,7 +63,7 @@ def test_recorded_steps_are_the_plain_ones_bit_for_bit(
     assert all(torch.equal(a, b) for a, b in found)
 
 
-def test_a_step_waits_for_nothing(tmp_path: Path) -> None:
+def test_step_does_not_synchronise_with_the_gpu(tmp_path: Path) -> None:
     cfg = tiny_config(
         tmp_path,
         data={"flip": True},
@@ -83,7 +83,7 @@ def test_a_step_waits_for_nothing(tmp_path: Path) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_images_are_the_same_from_the_device_and_from_the_file(tmp_path: Path) -> None:
+def test_resident_and_streamed_images_are_equal(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path)
     packed: PackedImages = pack(open_source(cfg.data), cfg.data)
     indices = torch.randperm(len(packed))[:50].numpy()
@@ -99,7 +99,7 @@ def last_checkpoint(run_dir: Path) -> str:
     return f"{checkpoint.path.name} {checkpoint.sha256}"
 
 
-def test_a_run_goes_on_exactly(tmp_path: Path) -> None:
+def test_resumed_run_equals_unbroken_run(tmp_path: Path) -> None:
     sections = {"model": {"g_width": 32, "d_width": 32}, "train": {"augment": "diffaugment"}}
     for name, ends in (("whole", (10,)), ("cut", (5, 6, 10))):
         for num_steps in ends:
@@ -108,7 +108,7 @@ def test_a_run_goes_on_exactly(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path / "whole") == last_checkpoint(tmp_path / "cut")
 
 
-def test_a_checkpoint_goes_from_gpu_to_cpu_and_back(tmp_path: Path) -> None:
+def test_run_may_move_from_gpu_to_cpu_and_back(tmp_path: Path) -> None:
     for num_steps, device in ((4, "cuda"), (6, "cpu"), (8, "cuda")):
         cfg = tiny_config(tmp_path, train={"num_steps": num_steps})
         assert train(cfg, tmp_path / "run", device).state.step == num_steps
@@ -120,7 +120,7 @@ def test_a_checkpoint_goes_from_gpu_to_cpu_and_back(tmp_path: Path) -> None:
     assert abs(there - here).mean() < 2  # grey levels
 
 
-def test_recorded_samples_are_the_plain_ones(tmp_path: Path) -> None:
+def test_recorded_samples_equal_plain_ones(tmp_path: Path) -> None:
     train(tiny_config(tmp_path), tmp_path / "run", "cuda")
     trained = load_trained(tmp_path / "run", GPU)
     for num in (16, 1):
@@ -130,8 +130,8 @@ def test_recorded_samples_are_the_plain_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [28, 64])
-def test_the_fast_precision_follows_fp32_from_identical_states(tmp_path: Path, size: int) -> None:
-    """Losses within 2 %, gradients within an angle of cosine 0.98 of the CPU's in fp32."""
+def test_bf16_steps_stay_close_to_fp32_from_equal_states(tmp_path: Path, size: int) -> None:
+    """Losses within 2 % of those of the CPU in fp32, gradients with a cosine above 0.98."""
     cfg = tiny_config(
         tmp_path, data={"image_size": size}, model={"g_width": 16, "d_width": 16},
         hardware={"precision": "fp32"},

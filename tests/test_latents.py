@@ -1,3 +1,5 @@
+"""Random streams: latents, labels, interpolation."""
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from gan.latents import draw_labels, draw_latents, interpolate
 
 
 @pytest.mark.parametrize("dist", ["normal", "uniform"])
-def test_the_first_k_latents_of_n_are_those_of_k(dist: str) -> None:
+def test_first_k_of_n_latents_equal_a_call_with_k(dist: str) -> None:
     many, few = (draw_latents(n, 7, dist, seed=3) for n in (50, 11))
     assert torch.equal(many[:11], few)
 
@@ -26,7 +28,7 @@ def test_latents_differ_by_seed_step_and_purpose() -> None:
 
 def test_latents_have_their_distribution() -> None:
     normal = draw_latents(2000, 50, "normal", seed=0)
-    assert abs(normal.mean()) < 0.013 and abs(normal.std() - 1) < 0.01  # 4 deviations
+    assert abs(normal.mean()) < 0.013 and abs(normal.std() - 1) < 0.01  # 4 standard errors
     uniform = draw_latents(2000, 50, "uniform", seed=0)
     assert uniform.min() >= -1 and uniform.max() <= 1
     assert abs(uniform.mean()) < 0.008 and abs(uniform.var() - 1 / 3) < 0.01
@@ -38,7 +40,7 @@ def test_labels_cover_all_classes() -> None:
     assert draw_labels(10, 0, seed=0) is None
 
 
-def test_slerp_keeps_the_length_and_meets_the_ends() -> None:
+def test_slerp_keeps_the_length_and_goes_through_the_middle() -> None:
     start, end = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 3.0])
     path = interpolate(start, end, 4, "normal")
     torch.testing.assert_close(path.norm(dim=1), torch.full((4,), 3.0))
@@ -46,6 +48,6 @@ def test_slerp_keeps_the_length_and_meets_the_ends() -> None:
     torch.testing.assert_close(path[2], torch.tensor([3.0, 3.0]) / 2**0.5)
 
 
-def test_uniform_latents_are_joined_by_a_straight_line() -> None:
+def test_uniform_latents_are_interpolated_linearly() -> None:
     path = interpolate(torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 0.0]), 2, "uniform")
     torch.testing.assert_close(path, torch.tensor([[-1.0, 1.0], [0.0, 0.5]]))

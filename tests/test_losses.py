@@ -1,3 +1,5 @@
+"""Adversarial losses and the gradient penalty against numbers computed by hand."""
+
 import math
 
 import pytest
@@ -28,7 +30,7 @@ def softplus(x: float) -> float:
         ),
     ],
 )
-def test_losses_are_their_formulas(name: str, d: float, g: float) -> None:
+def test_losses_equal_their_formulas(name: str, d: float, g: float) -> None:
     assert abs(LOSSES[name].d(REAL, FAKE) - d) < 1e-6
     assert abs(LOSSES[name].g(REAL, FAKE) - g) < 1e-6
 
@@ -47,7 +49,7 @@ def test_penalty_of_a_linear_critic_is_half_its_squared_slope() -> None:
     assert abs(penalty - 12.5) < 1e-6
 
 
-def test_penalty_can_be_minimised() -> None:
+def test_penalty_has_the_gradient_of_its_formula() -> None:
     slope = torch.tensor(3.0, requires_grad=True)
     images = torch.randn(4, 1, 2, 2, requires_grad=True)
     gradient_penalty(images, slope * images.sum((1, 2, 3))).backward()

@@ -8,7 +8,7 @@ from gan.config.sizes import num_levels
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 
-LEGAL_SIDES = [base << k for base in (4, 5, 6, 7) for k in range(2, 8) if base << k <= 512]
+VALID_SIDES = [base << k for base in (4, 5, 6, 7) for k in range(2, 8) if base << k <= 512]
 
 
 def count(module: torch.nn.Module) -> int:
@@ -18,7 +18,7 @@ def count(module: torch.nn.Module) -> int:
 @pytest.mark.parametrize(
     ("model", "shape", "g_count", "d_count"),
     [
-        # the numbers that the well-known DCGAN example of width 64 has at 64x64 RGB
+        # those of the well-known DCGAN example of width 64 at 64x64 RGB
         ({}, (3, 64, 64), 3_576_704, 2_765_568),
         # by hand, the paper's 1024 channels at 4x4 and 5x5 kernels
         ({"g_width": 128, "d_width": 128, "kernel": 5}, (3, 64, 64), 18_855_040, 17_232_768),
@@ -39,7 +39,9 @@ def test_parameter_counts(model: dict, shape: tuple, g_count: int, d_count: int)
 @pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel", "reference"])
 @pytest.mark.parametrize("kernel", [4, 5])
 @pytest.mark.parametrize("size", [(16, 16), (28, 28), (64, 48), (48, 80)])
-def test_generator_gives_what_discriminator_takes(upsample: str, kernel: int, size: tuple) -> None:
+def test_discriminator_accepts_images_of_the_generator(
+    upsample: str, kernel: int, size: tuple
+) -> None:
     cfg = ModelConfig(upsample=upsample, kernel=kernel, g_width=2, d_width=2, z_dim=3)
     images = Generator(cfg, (3, *size))(torch.randn(2, 3))
     assert images.shape == (2, 3, *size)
@@ -47,19 +49,19 @@ def test_generator_gives_what_discriminator_takes(upsample: str, kernel: int, si
     assert Discriminator(cfg, (3, *size))(images).logits.shape == (2,)
 
 
-@pytest.mark.parametrize("side", LEGAL_SIDES)
+@pytest.mark.parametrize("side", VALID_SIDES)
 @pytest.mark.parametrize("stretch", [1, 2])
-def test_shapes_agree_at_every_legal_size(side: int, stretch: int) -> None:
+def test_shapes_agree_at_every_valid_size(side: int, stretch: int) -> None:
     cfg = ModelConfig(g_width=4, d_width=4)
     shape = (1, side, min(side * stretch, 512))
-    with torch.device("meta"):  # no memory, the shapes alone
+    with torch.device("meta"):  # shapes without memory
         images = Generator(cfg, shape).eval()(torch.zeros(2, 100))
         assert images.shape == (2, *shape)
         assert Discriminator(cfg, shape).eval()(images).logits.shape == (2,)
     assert side >> num_levels(*shape[1:]) in (4, 5, 6, 7)
 
 
-def test_initial_weights_are_the_papers_distributions() -> None:
+def test_initial_weights_have_the_distributions_of_the_paper() -> None:
     torch.manual_seed(0)
     cfg = ModelConfig()
     for network in (Generator(cfg, (3, 64, 64)), Discriminator(cfg, (3, 64, 64))):
@@ -87,7 +89,7 @@ def test_first_images_of_subpixel_upsampling_have_no_checkerboard() -> None:
     assert (blocks - blocks[..., :1, :1]).abs().max() < 1e-6
 
 
-def test_reference_generator_gives_the_images_of_the_library_one() -> None:
+def test_reference_generator_equals_the_one_of_library_layers() -> None:
     torch.manual_seed(0)
     g = Generator(ModelConfig(), (3, 64, 64))
     reference = Generator(ModelConfig(upsample="reference"), (3, 64, 64))
@@ -96,7 +98,7 @@ def test_reference_generator_gives_the_images_of_the_library_one() -> None:
     torch.testing.assert_close(reference(z), g(z), rtol=0, atol=1e-5)
 
 
-def test_one_latent_alone_gives_its_image_of_a_batch_in_eval_mode() -> None:
+def test_image_does_not_depend_on_the_batch_in_eval_mode() -> None:
     torch.manual_seed(0)
     g = Generator(ModelConfig(), (1, 28, 28))
     z = torch.randn(8, 100)
@@ -105,7 +107,7 @@ def test_one_latent_alone_gives_its_image_of_a_batch_in_eval_mode() -> None:
     torch.testing.assert_close(g(z[3:4]), g(z)[3:4], rtol=0, atol=1e-6)
 
 
-def test_a_class_changes_image_and_logit() -> None:
+def test_class_changes_image_and_logit() -> None:
     torch.manual_seed(0)
     cfg = ModelConfig(conditional=True, g_width=8, d_width=8)
     g, d = Generator(cfg, (1, 28, 28), 10).eval(), Discriminator(cfg, (1, 28, 28), 10).eval()
@@ -117,7 +119,7 @@ def test_a_class_changes_image_and_logit() -> None:
     assert abs(logits[0] - logits[1]) > 1e-6
 
 
-def test_the_noise_decides_more_of_a_fresh_image_than_the_class() -> None:
+def test_first_images_depend_more_on_the_latent_than_on_the_class() -> None:
     torch.manual_seed(0)
     g = Generator(ModelConfig(conditional=True), (1, 32, 32), 10)
     z, labels = torch.randn(64, 100), torch.arange(64) % 10
@@ -127,7 +129,7 @@ def test_the_noise_decides_more_of_a_fresh_image_than_the_class() -> None:
     assert by_noise > 4 * by_class > 0
 
 
-def test_a_fresh_discriminator_judges_the_image_more_than_the_class() -> None:
+def test_class_does_not_dominate_the_first_logits() -> None:
     torch.manual_seed(0)
     d = Discriminator(ModelConfig(conditional=True), (1, 32, 32), 10)
     logits = d(torch.randn(64, 1, 32, 32), torch.arange(64) % 10).logits
@@ -146,7 +148,7 @@ def test_pac_joins_neighbours() -> None:
     assert differs.tolist() == [False, True, False]
 
 
-def test_spectral_norm_bounds_every_layer_by_one() -> None:
+def test_spectral_norm_of_every_layer_is_one() -> None:
     torch.manual_seed(0)
     d = Discriminator(ModelConfig(d_norm="spectral", d_width=8), (1, 28, 28))
     for _ in range(30):  # power iterations
@@ -158,7 +160,7 @@ def test_spectral_norm_bounds_every_layer_by_one() -> None:
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in d.modules())
 
 
-def test_a_class_cannot_outgrow_the_noise() -> None:
+def test_length_of_class_vectors_does_not_change_images() -> None:
     g = Generator(ModelConfig(conditional=True, g_width=4, z_dim=8), (1, 16, 16), 3).eval()
     z, labels = torch.randn(6, 8), torch.arange(6) % 3
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The project's own files agree with one another."""
+"""Files of the project agree with each other."""
 
 import json
 import re
@@ -15,7 +15,7 @@ def requirements() -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_requirements_and_pyproject_ask_for_the_same() -> None:
+def test_requirements_equal_the_dependencies_of_pyproject() -> None:
     wanted = tomllib.loads(Path("pyproject.toml").read_text())["project"]["dependencies"]
     assert requirements()[: len(wanted)] == wanted
     assert requirements()[-1] == "-e ."
@@ -25,7 +25,7 @@ def test_every_requirement_has_a_lower_bound() -> None:
     assert all(">=" in line for line in requirements()[:-1])
 
 
-def test_the_installed_libraries_are_within_the_bounds() -> None:
+def test_installed_libraries_are_within_the_bounds() -> None:
     from importlib.metadata import version
 
     from packaging.requirements import Requirement
@@ -36,10 +36,10 @@ def test_the_installed_libraries_are_within_the_bounds() -> None:
 
 
 @pytest.mark.parametrize("script", sorted(Path("scripts").glob("*.sh")), ids=str)
-def test_shell_scripts_stop_at_the_first_error_and_fetch_nothing(script: Path) -> None:
+def test_shell_scripts_stop_at_the_first_error_and_download_nothing(script: Path) -> None:
     text = script.read_text()
     assert script.name == "install.sh" or "set -euo pipefail" in text
-    assert not re.search(r"\b(curl|wget)\b", text)  # what is fetched is checked by who fetches it
+    assert not re.search(r"\b(curl|wget)\b", text)  # gan.data downloads and checks the data sets
 
 
 def test_configs_in_the_readme_exist() -> None:
@@ -49,9 +49,7 @@ def test_configs_in_the_readme_exist() -> None:
 
 
 @pytest.mark.parametrize("vulns", [[], [{"id": "CVE-1", "fix_versions": ["2.1"]}]])
-def test_the_audit_fails_for_a_known_vulnerability_and_nothing_else(
-    vulns: list, tmp_path: Path
-) -> None:
+def test_audit_fails_only_for_known_vulnerabilities(vulns: list, tmp_path: Path) -> None:
     packages = [{"name": "a", "version": "2.0", "vulns": vulns}, {"name": "b", "skip_reason": "?"}]
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"dependencies": packages}))
@@ -62,7 +60,7 @@ def test_the_audit_fails_for_a_known_vulnerability_and_nothing_else(
     assert ("audit: a 2.0: CVE-1, fixed in 2.1" in done.stdout) == bool(vulns)
 
 
-def test_the_tree_of_the_architecture_names_every_module() -> None:
+def test_architecture_tree_names_every_module() -> None:
     tree = Path("docs/architecture.md").read_text().split("    gan/")[1].split("    scripts/")[0]
     modules = [path.name for path in Path("gan").rglob("*.py") if path.name != "__init__.py"]
     assert sorted(re.findall(r"\w+\.py", tree)) == sorted(modules)

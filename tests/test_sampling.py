@@ -1,3 +1,5 @@
+"""From checkpoints to images: the same bytes for a seed, files, labels, bad checkpoints."""
+
 import hashlib
 import resource
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ CPU = torch.device("cpu")
 GOLDEN = Path("tests/golden/format_2.pt")
 
 
-def test_the_first_k_of_n_samples_are_those_of_k(tiny_run: Path) -> None:
+def test_first_k_of_n_samples_equal_a_call_with_k(tiny_run: Path) -> None:
     trained = load_trained(tiny_run, CPU)
     many = trained.images(trained.latents(100, seed=1))
     few = trained.images(trained.latents(7, seed=1))
@@ -52,7 +54,7 @@ def test_batch_size_does_not_change_samples(
 
 
 def test_samples_come_from_the_average_not_from_g() -> None:
-    """Whose images they are to a few grey levels: they are made in bfloat16, norms folded."""
+    """To a few grey levels, since sampling folds BatchNorm and may use bf16."""
     trained = load_trained(GOLDEN, CPU)
     z, labels = trained.latents(20, seed=1), trained.labels(20, seed=1)
     plain = Precision(torch.float32, channels_last=False, threads=1)
@@ -66,7 +68,7 @@ def test_samples_come_from_the_average_not_from_g() -> None:
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel"])
-def test_folding_the_norms_changes_no_image(tmp_path: Path, upsample: str) -> None:
+def test_folding_batchnorm_changes_no_image(tmp_path: Path, upsample: str) -> None:
     train(tiny_config(tmp_path, model={"upsample": upsample}), tmp_path / "run", "cpu")
     trained = load_trained(tmp_path / "run", CPU, hardware=HardwareConfig(precision="fp32"))
     weights = read_checkpoint(trained.checkpoint.path).g_ema
@@ -77,7 +79,7 @@ def test_folding_the_norms_changes_no_image(tmp_path: Path, upsample: str) -> No
     assert len(norms) == (0 if upsample == "transposed" else 1)
 
 
-def test_a_checkpoint_file_alone_is_enough(tiny_run: Path, tmp_path: Path) -> None:
+def test_checkpoint_file_is_enough_for_sampling(tiny_run: Path, tmp_path: Path) -> None:
     alone = tmp_path / "anything.pt"
     alone.write_bytes((tiny_run / "checkpoints" / "step_00000004.pt").read_bytes())
     a, b = (load_trained(path, CPU) for path in (alone, tiny_run))
@@ -89,7 +91,7 @@ def _state_of(trained: Trained) -> TrainState:
     return make_state(trained.cfg, len(trained.classes), CPU, precision)
 
 
-def test_a_checkpoint_of_format_2_gives_its_images_and_can_be_gone_on_from() -> None:
+def test_checkpoint_of_format_2_gives_its_images_and_can_be_resumed() -> None:
     trained = load_trained(GOLDEN, CPU)
     images = trained.images(trained.latents(64, 0), trained.labels(64, 0))
     assert images.mean((0, 2, 3)) == pytest.approx([106.45, 110.34, 102.29], abs=0.2)
@@ -100,8 +102,8 @@ def test_a_checkpoint_of_format_2_gives_its_images_and_can_be_gone_on_from() -> 
 
 
 @pytest.mark.parametrize("left", [0, 1])
-def test_a_checkpoint_without_all_moments_is_refused(left: int) -> None:
-    """An empty state is well-formed: Adam would quietly start anew."""
+def test_checkpoint_without_all_moments_is_refused(left: int) -> None:
+    """Adam would accept the empty state and start with moments of zero."""
     checkpoint = read_checkpoint(GOLDEN)
     moments = checkpoint.d_optim["state"]
     checkpoint.d_optim["state"] = dict(list(moments.items())[:left])
@@ -109,7 +111,7 @@ def test_a_checkpoint_without_all_moments_is_refused(left: int) -> None:
         restore(_state_of(load_trained(GOLDEN, CPU)), checkpoint)
 
 
-def test_a_png_carries_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> None:
+def test_png_records_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> None:
     save_samples(load_trained(tiny_run, CPU), tmp_path / "a.png", 9, 5, None)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (3 * 18 + 2, 3 * 18 + 2)
@@ -118,7 +120,7 @@ def test_a_png_carries_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> No
         assert image.text["checkpoint_sha256"] == hashlib.sha256(content).hexdigest()[:16]
 
 
-def test_npz_and_folder_hold_the_same_images(conditional_run: Path, tmp_path: Path) -> None:
+def test_npz_and_folder_have_the_same_images(conditional_run: Path, tmp_path: Path) -> None:
     trained = load_trained(conditional_run, CPU)
     save_samples(trained, tmp_path / "a.npz", 5, 0, None)
     save_samples(trained, tmp_path / "folder", 5, 0, None)
@@ -129,7 +131,7 @@ def test_npz_and_folder_hold_the_same_images(conditional_run: Path, tmp_path: Pa
         assert np.array_equal(np.asarray(Image.open(tmp_path / "folder" / f"{i:06}.png")), image)
 
 
-def test_a_label_is_taken_by_name_or_number_and_checked(conditional_run: Path) -> None:
+def test_label_may_be_the_name_or_number_of_a_class(conditional_run: Path) -> None:
     trained = load_trained(conditional_run, CPU)
     assert (
         trained.labels(3, 0, "square").tolist() == trained.labels(3, 0, "1").tolist() == [1, 1, 1]
@@ -138,12 +140,12 @@ def test_a_label_is_taken_by_name_or_number_and_checked(conditional_run: Path) -
         trained.labels(3, 0, "cat")
 
 
-def test_a_label_for_a_run_without_classes_is_an_error(tiny_run: Path) -> None:
+def test_label_for_a_run_without_classes_is_an_error(tiny_run: Path) -> None:
     with pytest.raises(ValueError, match="trained without classes"):
         load_trained(tiny_run, CPU).labels(3, 0, "1")
 
 
-def test_a_walk_visits_its_latents_and_closes(tiny_run: Path, tmp_path: Path) -> None:
+def test_walk_passes_through_its_latents(tiny_run: Path, tmp_path: Path) -> None:
     trained = load_trained(tiny_run, CPU)
     images = walk(trained, 3, 5, 0, None)
     assert images.shape == (15, 3, 16, 16)
@@ -157,7 +159,7 @@ def test_a_walk_visits_its_latents_and_closes(tiny_run: Path, tmp_path: Path) ->
         assert strip.size == (5 * 18 + 2, 3 * 18 + 2)
 
 
-def test_generating_restores_the_mode(tiny_run: Path) -> None:
+def test_generate_restores_the_mode(tiny_run: Path) -> None:
     checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
     cfg = parse_config(checkpoint.config, origin="test")
     generator = build_generator(cfg, 0, checkpoint.g_ema).train()
@@ -167,7 +169,7 @@ def test_generating_restores_the_mode(tiny_run: Path) -> None:
     assert all(torch.equal(before[key], value) for key, value in generator.state_dict().items())
 
 
-def test_generating_restores_the_mode_after_an_error(tiny_run: Path) -> None:
+def test_generate_restores_the_mode_after_an_error(tiny_run: Path) -> None:
     checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
     cfg = parse_config(checkpoint.config, origin="test")
     generator = build_generator(cfg, 0, checkpoint.g_ema).train()
@@ -176,7 +178,7 @@ def test_generating_restores_the_mode_after_an_error(tiny_run: Path) -> None:
     assert generator.training
 
 
-def test_a_grid_has_its_images_in_reading_order() -> None:
+def test_grid_has_its_images_in_reading_order() -> None:
     images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((6, 1, 2, 2), np.uint8)
     sheet = grid(images, columns=3)
     assert sheet.shape == (2 * 4 + 2, 3 * 4 + 2, 1)
@@ -186,7 +188,7 @@ def test_a_grid_has_its_images_in_reading_order() -> None:
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Lets this process take 200 MB more than it has."""
+    """Limits this process to 200 MB more memory than it has."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(
@@ -196,7 +198,7 @@ def little_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
-def test_a_checkpoint_that_asks_for_another_network_is_refused_before_memory_is_taken(
+def test_config_of_another_network_is_refused_before_memory_is_allocated(
     tiny_run: Path, tmp_path: Path, little_memory: None
 ) -> None:
     checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
@@ -225,9 +227,9 @@ _junk = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
-def test_any_value_in_a_checkpoint_is_read_or_a_short_error(
+def test_any_value_in_a_checkpoint_gives_images_or_a_short_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     payload = inner = torch.load(GOLDEN, weights_only=True)

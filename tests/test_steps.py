@@ -1,3 +1,5 @@
+"""One training step: updates, losses, the average of G, augmentation."""
+
 import copy
 
 import pytest
@@ -35,7 +37,7 @@ def changed(before: list[torch.Tensor], module: torch.nn.Module) -> list[bool]:
     return [not torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True)]
 
 
-def test_a_d_step_moves_d_alone_and_a_g_step_g_alone(tmp_path) -> None:
+def test_d_step_updates_only_d_and_g_step_only_g(tmp_path) -> None:
     cfg = tiny_config(tmp_path)
     state = state_of(cfg)
     g, d = weights(state.g), weights(state.d)
@@ -49,7 +51,7 @@ def test_a_d_step_moves_d_alone_and_a_g_step_g_alone(tmp_path) -> None:
     assert all(p.requires_grad for p in state.d.parameters())
 
 
-def test_d_learns_to_tell_and_g_to_fool(tmp_path) -> None:
+def test_d_learns_to_separate_and_g_to_fool_d(tmp_path) -> None:
     cfg = tiny_config(tmp_path, train={"g_learning_rate": 0.01, "d_learning_rate": 0.01})
     state = state_of(cfg)
     real = torch.ones(8, 3, 16, 16)
@@ -61,7 +63,7 @@ def test_d_learns_to_tell_and_g_to_fool(tmp_path) -> None:
     assert after["d/fake_after"] > 0.5
 
 
-def test_d_learns_to_name_the_class(tmp_path) -> None:
+def test_class_loss_is_the_cross_entropy_and_falls(tmp_path) -> None:
     cfg = tiny_config(
         tmp_path,
         model={"conditional": True},
@@ -73,14 +75,14 @@ def test_d_learns_to_name_the_class(tmp_path) -> None:
     for _ in range(20):
         classes = state.d(real, labels).class_logits
         values = d_step(state, cfg, real, -real, labels)
-    # by hand: log of the sum of exponentials, less the asked class's
+    # the log of the sum of exponentials minus the logit of the class
     expected = classes.exp().sum(1).log() - classes[torch.arange(8), labels]
     torch.testing.assert_close(values["loss/classes"], expected.mean(), rtol=1e-4, atol=1e-5)
     assert values["loss/classes"] < 0.1
 
 
-def test_a_step_is_the_classic_one_in_fp32(tmp_path) -> None:
-    """The same update as scripts/classic.py writes out."""
+def test_step_equals_the_classic_example_in_fp32(tmp_path) -> None:
+    """scripts/classic.py has the same update in a few lines."""
     cfg = tiny_config(tmp_path)
     ours, theirs = state_of(cfg), classic_state(cfg, CPU)
     for step in range(2):
@@ -95,8 +97,8 @@ def test_a_step_is_the_classic_one_in_fp32(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("size", [28, 64])
-def test_the_fast_precision_follows_fp32_from_identical_states(tmp_path, size: int) -> None:
-    """Losses within 2 %, gradients within an angle of cosine 0.98, at each of three steps."""
+def test_bf16_steps_stay_close_to_fp32_from_equal_states(tmp_path, size: int) -> None:
+    """At each of three steps, losses within 2 % and gradients with a cosine above 0.98."""
     model = {"g_width": 16, "d_width": 16}
     cfg = tiny_config(tmp_path, data={"image_size": size}, model=model)
     exact = state_of(cfg)
@@ -123,7 +125,7 @@ def gradients(module: torch.nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize("loss", ["non_saturating", "hinge", "relativistic"])
 @pytest.mark.parametrize("norm", ["batch", "spectral", None])
 @pytest.mark.parametrize("pac", [1, 2])
-def test_every_recipe_steps(tmp_path, loss: str, norm: str | None, pac: int) -> None:
+def test_every_recipe_takes_a_finite_step(tmp_path, loss: str, norm: str | None, pac: int) -> None:
     for penalty in [None] if norm == "batch" else [None, "r1", "r1_r2"]:
         cfg = tiny_config(
             tmp_path,
@@ -138,7 +140,7 @@ def test_every_recipe_steps(tmp_path, loss: str, norm: str | None, pac: int) -> 
             assert ("loss/penalty" in values) == (penalty is not None)
 
 
-def test_a_penalty_pulls_the_slope_of_d_down(tmp_path) -> None:
+def test_penalty_reduces_the_slope_of_d(tmp_path) -> None:
     slopes = []
     for penalty in (None, "r1"):
         cfg = tiny_config(
@@ -156,7 +158,7 @@ def test_a_penalty_pulls_the_slope_of_d_down(tmp_path) -> None:
     assert slopes[1] < slopes[0] / 2
 
 
-def test_the_average_lags_by_its_halflife_and_carries_the_buffers(tmp_path) -> None:
+def test_average_follows_g_with_its_halflife_and_has_its_buffers(tmp_path) -> None:
     cfg = tiny_config(tmp_path, train={"ema_halflife_images": 80.0, "ema_warmup": 1e9})
     state = state_of(cfg)
     expected = None
@@ -172,14 +174,14 @@ def test_the_average_lags_by_its_halflife_and_carries_the_buffers(tmp_path) -> N
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_a_settled_average_has_statistics_of_its_own(tmp_path, conditional: bool) -> None:
+def test_settled_average_has_batchnorm_statistics_of_its_own(tmp_path, conditional: bool) -> None:
     cfg = tiny_config(tmp_path, model={"conditional": conditional})
     state, labels = state_of(cfg), torch.arange(8) if conditional else None
     for _ in range(3):
         one_step(state, cfg, images(), labels)
     average, found = state.g_ema, []
     before = weights(average)
-    for wrong in (0.1, 30.0):  # whatever it carried
+    for wrong in (0.1, 30.0):  # whatever the statistics were
         for buffer in average.buffers():
             buffer.fill_(wrong)
         state.is_settled = False
@@ -194,7 +196,7 @@ def test_a_settled_average_has_statistics_of_its_own(tmp_path, conditional: bool
     assert (settled - batch).abs().mean() < 0.1 * batch.std()
 
 
-def test_an_average_is_settled_once_a_step(tmp_path) -> None:
+def test_average_is_settled_once_per_step(tmp_path) -> None:
     cfg = tiny_config(tmp_path)
     state = state_of(cfg)
     one_step(state, cfg, images(), None)
@@ -216,7 +218,7 @@ def test_without_averaging_g_keeps_its_statistics(tmp_path) -> None:
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_the_average_starts_short(tmp_path) -> None:
+def test_halflife_of_the_average_grows_from_zero(tmp_path) -> None:
     train = tiny_config(
         tmp_path, train={"ema_halflife_images": 1000.0, "ema_warmup": 0.1, "batch_size": 10}
     ).train
@@ -228,7 +230,7 @@ def test_the_average_starts_short(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("halflife", "wanted"), [(None, [1, 1, 1]), (16, [1, 2 / 3, 1 / 2])], ids=["constant", "16"]
 )
-def test_learning_rates_fall_with_the_images(
+def test_learning_rates_fall_with_the_images_seen(
     tmp_path, halflife: int | None, wanted: list[float]
 ) -> None:
     cfg = tiny_config(tmp_path, train={"learning_rate_halflife_images": halflife})
@@ -240,7 +242,7 @@ def test_learning_rates_fall_with_the_images(
     assert rates == pytest.approx(wanted)
 
 
-def test_frozen_puts_the_gradients_back_after_an_error() -> None:
+def test_frozen_restores_requires_grad_after_an_error() -> None:
     module = torch.nn.Linear(1, 1)
     with pytest.raises(RuntimeError), frozen(module):
         assert not module.weight.requires_grad
@@ -248,7 +250,7 @@ def test_frozen_puts_the_gradients_back_after_an_error() -> None:
     assert module.weight.requires_grad
 
 
-def test_non_finite_numbers_anywhere_are_seen(tmp_path) -> None:
+def test_non_finite_numbers_are_found_anywhere(tmp_path) -> None:
     cfg = tiny_config(tmp_path)
     clean = state_of(cfg)
     one_step(clean, cfg, images(), None)
@@ -264,7 +266,7 @@ def test_non_finite_numbers_anywhere_are_seen(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS.values())
-def test_augmentation_is_differentiable_and_a_function_of_its_stream(augment) -> None:
+def test_augmentation_is_differentiable_and_a_function_of_its_draws(augment) -> None:
     batch = torch.rand(6, 3, 16, 16, requires_grad=True)
     draws = [draw_augmentation(6, (3, 16, 16), rng(0, step, "augment")) for step in (0, 0, 1)]
     out = augment(batch, draws[0])
@@ -275,18 +277,18 @@ def test_augmentation_is_differentiable_and_a_function_of_its_stream(augment) ->
     assert not torch.equal(out, augment(batch, draws[2]))
 
 
-def test_a_translation_moves_each_image_by_its_own_draw() -> None:
+def test_translation_moves_each_image_by_its_own_draw() -> None:
     batch = torch.rand(2, 3, 16, 16)
     draws = torch.full((7, 2), 0.5)
-    draws[3:5] = torch.tensor([[4, 1], [2, 0]])  # rows and columns, where 2 is not at all
+    draws[3:5] = torch.tensor([[4, 1], [2, 0]])  # rows and columns; 2 is no shift
     first, second = translate(batch, draws)
     assert torch.equal(first[:, :14], batch[0, :, 2:]) and (first[:, 14:] == -1).all()
     assert torch.equal(second[:, 1:, 2:], batch[1, :, :15, :14])
     assert (second[:, 0] == -1).all() and (second[:, :, :2] == -1).all()
 
 
-def test_d_sees_contrast_beside_a_translated_edge_alone(tmp_path) -> None:
-    """BatchNorm takes a factor out of a batch again."""
+def test_d_sees_contrast_only_if_images_are_translated(tmp_path) -> None:
+    """BatchNorm removes a factor of the whole batch, but not beside a border of known value."""
     d = state_of(tiny_config(tmp_path)).d
     for layer in d.features:
         if isinstance(layer, torch.nn.Conv2d):
@@ -299,19 +301,19 @@ def test_d_sees_contrast_beside_a_translated_edge_alone(tmp_path) -> None:
     assert (moved[0] - moved[1]).abs().max() > 0.05
 
 
-def test_augmentation_cuts_a_quarter_and_shifts_by_an_eighth() -> None:
+def test_augmentation_cuts_out_a_quarter_and_shifts_by_an_eighth() -> None:
     white = torch.ones(500, 1, 32, 32)
     out = diffaugment(white, draw_augmentation(500, (1, 32, 32), rng(0, 0, "augment")))
     zero = (out == 0).float()
-    # a 16x16 square centred anywhere is cut by the border to 3/4 of a side on average; a shift
-    # by up to 4 adds a border
+    # the image's border cuts a 16x16 square around a random point to 3/4 of a side on average;
+    # a shift by up to 4 pixels adds a border
     assert 0.12 < zero.mean() < 0.30
     assert zero.sum((1, 2, 3)).max() <= 16 * 16 + 32 * 8
     assert zero[:, :, 4:-4, 4:-4].mean((1, 2, 3)).max() <= 16 * 16 / (24 * 24) + 1e-6
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "relativistic"])
-def test_ranks_take_slices_of_the_augmentation_of_the_whole_batch(tmp_path, loss: str) -> None:
+def test_ranks_use_slices_of_the_augmentation_of_the_whole_batch(tmp_path, loss: str) -> None:
     cfg = tiny_config(tmp_path, train={"augment": "diffaugment", "loss": loss})
     whole, *parts = (
         _augmentation(make_state(cfg, 0, CPU, FP32, ranks), cfg)
