@@ -105,7 +105,8 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
             f"discriminator {num_d:,} parameters",
             f"computes on   {device.type}, {precision}",
             f"memory        about {needed / 1e6:,.0f} MB besides the libraries' own",
-            f"checkpoint    {4 * (4 * num_g + 3 * num_d) / 1e6:,.0f} MB, keeps {train.keep_checkpoints}",
+            f"checkpoint    {4 * (4 * num_g + 3 * num_d) / 1e6:,.0f} MB, "
+            f"keeps {train.keep_checkpoints}",
             f"speed         {train.batch_size / seconds:,.0f} images/s in {_TIMED_STEPS} steps",
             f"time          {hours} h {minutes:02} min for {train.num_steps:,} steps "
             f"({epochs:,.1f} epochs){ends}",
