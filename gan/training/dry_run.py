@@ -2,7 +2,6 @@
 
 import os
 import time
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,48 +14,33 @@ from gan.machine.precision import choose_device, choose_precision
 from gan.machine.replay import PLAIN_CALLS
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
-from gan.training.state import TrainState, make_state
+from gan.training.state import TrainState, make_state, num_parameters
 from gan.training.steps import one_step
 
 _TIMED_STEPS = 3
 
 
-@dataclass(frozen=True)
-class Needs:
-    """Counts for a whole run, bytes for one process."""
+def memory_bytes(cfg: Config, num_classes: int, world_size: int = 1) -> int:
+    """Estimates the memory of one process: weights, gradients, moments, average, activations.
 
-    g_parameters: int
-    d_parameters: int
-    checkpoint_bytes: int
-    memory_bytes: int  # weights, gradients, moments, the average, and one step's activations
-
-
-def needs(cfg: Config, num_classes: int, world_size: int = 1) -> Needs:
-    """Builds the networks on the meta device and runs two images through them."""
+    Builds the networks on the meta device and runs two images through them.
+    """
     with torch.device("meta"), torch.no_grad():
         g = Generator(cfg.model, cfg.data.image_shape, num_classes)
         d = Discriminator(cfg.model, cfg.data.image_shape, num_classes)
         labels = torch.zeros(2, dtype=torch.long) if g.num_classes else None
         g_features = _count_outputs(g, torch.zeros(2, cfg.model.z_dim), labels)
         d_features = _count_outputs(d, torch.zeros(2, *cfg.data.image_shape), labels)
-    num_g, num_d = (sum(p.numel() for p in net.parameters()) for net in (g, d))
+    num_g, num_d = num_parameters(g), num_parameters(d)
     batch = cfg.train.batch_size / world_size
     # D holds the features of real and fake images at once; 4 bytes each
     activations = 4 * batch * (g_features + 2 * d_features) / 2
-    return Needs(
-        g_parameters=num_g,
-        d_parameters=num_d,
-        checkpoint_bytes=4 * (4 * num_g + 3 * num_d),
-        memory_bytes=int(4 * (5 * num_g + 4 * num_d) + activations),
-    )
+    return int(4 * (5 * num_g + 4 * num_d) + activations)
 
 
-def require_memory(
-    cfg: Config, num_classes: int, device: torch.device, world_size: int = 1
-) -> Needs:
-    """Returns what a run needs. Raises ConfigError if this machine has too little memory."""
-    counted = needs(cfg, num_classes, world_size)
-    needed = counted.memory_bytes
+def require_memory(cfg: Config, num_classes: int, device: torch.device, world_size: int = 1) -> int:
+    """Returns `memory_bytes`. Raises ConfigError if this machine has less memory."""
+    needed = memory_bytes(cfg, num_classes, world_size)
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
     else:
@@ -67,7 +51,7 @@ def require_memory(
             f"{total / 1e9:,.1f} GB; lower train.batch_size, data.image_size, model.g_width or "
             "model.d_width"
         )
-    return counted
+    return needed
 
 
 def require_classes(cfg: Config, num_classes: int) -> None:
@@ -101,14 +85,16 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
     torch.set_num_threads(precision.threads)
     source = open_source(cfg.data)
     require_classes(cfg, len(source.classes))
-    need = require_memory(cfg, len(source.classes), device)
+    needed = require_memory(cfg, len(source.classes), device)
     state = make_state(cfg, len(source.classes), device, precision)
+    num_g, num_d = num_parameters(state.g), num_parameters(state.d)
     train, shape = cfg.train, cfg.data.image_shape
     seconds = _seconds_per_step(state, cfg, source)
     minutes, limit = seconds * train.num_steps / 60, train.max_minutes
     ends = "" if limit is None or minutes <= limit else f"; train.max_minutes ends it at {limit:g}"
     hours, minutes = divmod(round(minutes), 60)
     epochs = train.num_steps * train.batch_size / len(source)
+    checkpoint_mb = 4 * (4 * num_g + 3 * num_d) / 1e6
     packed_mb = len(source) * shape[0] * shape[1] * shape[2] / 1e6
     return "\n".join(
         [
@@ -116,11 +102,11 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
             *(f"              {note}" for note in source.notes),
             f"image shape   {' x '.join(map(str, shape))}; packed {packed_mb:,.0f} MB",
             f"classes       {len(source.classes) or 'none'}",
-            f"generator     {need.g_parameters:,} parameters",
-            f"discriminator {need.d_parameters:,} parameters",
+            f"generator     {num_g:,} parameters",
+            f"discriminator {num_d:,} parameters",
             f"computes on   {device.type}, {precision}",
-            f"memory        about {need.memory_bytes / 1e6:,.0f} MB besides the libraries' own",
-            f"checkpoint    {need.checkpoint_bytes / 1e6:,.0f} MB, keeps {train.keep_checkpoints}",
+            f"memory        about {needed / 1e6:,.0f} MB besides the libraries' own",
+            f"checkpoint    {checkpoint_mb:,.0f} MB, keeps {train.keep_checkpoints}",
             f"speed         {train.batch_size / seconds:,.0f} images/s in {_TIMED_STEPS} steps",
             f"time          {hours} h {minutes:02} min for {train.num_steps:,} steps "
             f"({epochs:,.1f} epochs){ends}",

@@ -15,7 +15,7 @@ from gan.sampling import grid, save_gif, to_pil
 from gan.tracking import Tracker, network_histograms
 from gan.training.run import Ending, Run
 from gan.training.run_dir import describe_run
-from gan.training.state import environment
+from gan.training.state import environment, num_parameters
 from gan.training.steps import ema_decay, learning_rates
 
 NUM_SHOWN = 64  # images in the grids of a run
@@ -31,11 +31,11 @@ def begin(run: Run, notes: list[str]) -> None:
     run.tracker = Tracker(
         run.run_dir, step=state.step, images_seen=state.images_seen, num_steps=cfg.train.num_steps
     )
-    sizes = [f"{sum(p.numel() for p in net.parameters()):,}" for net in (state.g, state.d)]
     shape = "x".join(map(str, cfg.data.image_shape))
     run.tracker.say(
         f"{run.run_dir}: {len(run.packed):,} images {shape} from {cfg.data.source}; "
-        f"G {sizes[0]}, D {sizes[1]} parameters; {state.device.type}, {state.precision}"
+        f"G {num_parameters(state.g):,}, D {num_parameters(state.d):,} parameters; "
+        f"{state.device.type}, {state.precision}"
     )
     for note in notes:
         run.tracker.say(note)

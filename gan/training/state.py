@@ -70,6 +70,11 @@ def make_state(
     )
 
 
+def num_parameters(network: nn.Module) -> int:
+    """Returns the number of trainable values."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def settle(state: TrainState, cfg: Config) -> None:
     """Gives the average of G BatchNorm statistics of its own, once per step.
 
