@@ -44,10 +44,6 @@ def _to_int(_: _StrictLoader, node: Any) -> int:
     return int(node.value)
 
 
-def _to_float(_: _StrictLoader, node: Any) -> float:
-    return float(node.value)
-
-
 _PLAIN_SCALARS = {
     "null": r"~|null|",
     "bool": r"true|false",
@@ -59,4 +55,4 @@ for _kind, _pattern in _PLAIN_SCALARS.items():
         f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), None
     )
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _to_int)
-_StrictLoader.add_constructor("tag:yaml.org,2002:float", _to_float)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(node.value))

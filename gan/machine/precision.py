@@ -1,6 +1,5 @@
 """The device, number format, memory layout and threads that suit the machine."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -30,14 +29,14 @@ class Precision:
 
 def choose_device(name: str) -> torch.device:
     """Returns the device for auto, cpu, cuda or mps. Raises ValueError if it is not available."""
-    has: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "cpu": lambda: True,
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
     }
     if name == "auto":
-        name = next(kind for kind, available in has.items() if available())
-    if not has[name]():
+        name = next(kind for kind, is_available in available.items() if is_available)
+    if not available[name]:
         raise ValueError(f"--device {name}: torch finds none on this machine; use --device cpu")
     return torch.device(name)
 

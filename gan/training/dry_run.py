@@ -94,6 +94,7 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
     ends = "" if limit is None or minutes <= limit else f"; train.max_minutes ends it at {limit:g}"
     hours, minutes = divmod(round(minutes), 60)
     epochs = train.num_steps * train.batch_size / len(source)
+    checkpoint_mb = 4 * (4 * num_g + 3 * num_d) / 1e6
     packed_mb = len(source) * shape[0] * shape[1] * shape[2] / 1e6
     return "\n".join(
         [
@@ -105,8 +106,7 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
             f"discriminator {num_d:,} parameters",
             f"computes on   {device.type}, {precision}",
             f"memory        about {needed / 1e6:,.0f} MB besides the libraries' own",
-            f"checkpoint    {4 * (4 * num_g + 3 * num_d) / 1e6:,.0f} MB, "
-            f"keeps {train.keep_checkpoints}",
+            f"checkpoint    {checkpoint_mb:,.0f} MB, keeps {train.keep_checkpoints}",
             f"speed         {train.batch_size / seconds:,.0f} images/s in {_TIMED_STEPS} steps",
             f"time          {hours} h {minutes:02} min for {train.num_steps:,} steps "
             f"({epochs:,.1f} epochs){ends}",

@@ -26,8 +26,8 @@ _MAX_GIF_FRAMES = 60
 def begin(run: Run, notes: list[str]) -> None:
     """Opens the tracker, describes the run, and shows real images when it is new."""
     state, cfg = run.state, run.cfg
-    facts = {**environment(state), "images": len(run.packed), "data": run.packed.checksum}
-    describe_run(run.run_dir, cfg, {**facts, "step": state.step})
+    facts = {"images": len(run.packed), "data": run.packed.checksum, "step": state.step}
+    describe_run(run.run_dir, cfg, environment(state) | facts)
     run.tracker = Tracker(
         run.run_dir, step=state.step, images_seen=state.images_seen, num_steps=cfg.train.num_steps
     )

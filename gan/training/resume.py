@@ -35,13 +35,17 @@ def resume(run: Run) -> list[str]:
     notes = [f"{error}; using an older checkpoint" for error in errors]
     now = environment(run.state)
     differ = [
-        f"{key}: checkpoint has {brief(value)}, this machine has {brief(now.get(key))}"
+        f"{key}: checkpoint has {_short(value)}, this machine has {now.get(key)}"
         for key, value in checkpoint.environment.items()
         if value != now.get(key)
     ]
     if differ:
         notes.append(f"not bit-identical to an unbroken run: {'; '.join(differ)}")
     return [*notes, f"resuming from {path.name}"]
+
+
+def _short(value: object) -> str:
+    return value[:100] if isinstance(value, str) else brief(value)
 
 
 def _require_same_run(run: Run, checkpoint: Checkpoint) -> None:

@@ -85,16 +85,16 @@ def source_commit() -> str | None:
     """Returns the commit of this source, with + if files of the package differ from it."""
     here = Path(__file__).resolve().parents[1]
 
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=5
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here), *words]
+        return subprocess.run(
+            command, capture_output=True, check=True, text=True, timeout=5
+        ).stdout.strip()
 
-    commit = git("rev-parse", "HEAD")
-    if not commit or git("ls-files", "--error-unmatch", __file__) is None:
-        return None  # installed: the repository around it is another project's
-    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no", ".") else "")
+    try:
+        # fails if the package is installed: a repository around it is another project's
+        git("ls-files", "--error-unmatch", __file__)
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+" if git("status", "--porcelain", "--untracked-files=no", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -19,7 +19,6 @@ from gan.machine.replay import Replay
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 
-_FLOAT = torch.float32
 _NORM_BATCHES, _NORM_BATCH = 16, 64  # the images that BatchNorm statistics are estimated from
 
 
@@ -151,9 +150,9 @@ def environment(state: TrainState) -> dict[str, Any]:
 def restore(state: TrainState, checkpoint: Checkpoint) -> None:
     """Loads a checkpoint into a state. Raises BadCheckpoint, saying what does not match."""
     load_networks(state, checkpoint)
-    for name in ("g_optim", "d_optim"):
-        if checkpoint.step:
-            _load_moments(getattr(state, name), getattr(checkpoint, name), name)
+    if checkpoint.step:
+        _load_moments(state.g_optim, checkpoint.g_optim, "g_optim")
+        _load_moments(state.d_optim, checkpoint.d_optim, "d_optim")
     state.step = checkpoint.step
     state.images_seen = checkpoint.images_seen
     state.is_settled = True  # as all saved averages are
