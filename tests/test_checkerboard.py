@@ -29,7 +29,7 @@ def test_command_writes_table_and_figure(tmp_path: Path) -> None:
         "--set", f"data.root={tmp_path}", "--set", "train.log_every_steps=1",
         "--set", "model.g_width=2", "--set", "model.d_width=2",
     ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "docs" / "checkerboard.md").read_text()
     assert text.count("‰ |") >= 9 and "transposed, k5" in text

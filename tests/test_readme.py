@@ -59,7 +59,7 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "configs").symlink_to(Path("configs").resolve())
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
-        done = subprocess.run(shorten(command, images), capture_output=True, text=True, timeout=100)
+        done = subprocess.run(shorten(command, images), capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     names = ("samples.png", "sevens.png", "samples.npz", "walk.gif")
     assert all(Path(name).stat().st_size for name in names)
