@@ -119,7 +119,7 @@ def _seconds_per_step(state: TrainState, cfg: Config, source: Source) -> float:
     few = torch.from_numpy(peek(source, cfg.data, 16).copy())
     images = few[torch.arange(cfg.train.batch_size) % len(few)]
     labels = None
-    if cfg.model.conditional and source.labels is not None:
+    if source.labels is not None:
         labels = torch.from_numpy(source.labels[:1]).expand(len(images))
     # the first step is slow, and on a GPU those until a graph is recorded; they are not timed
     for _ in range(PLAIN_CALLS + 1 if state.replay else 1):
