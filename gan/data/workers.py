@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context, parent_process
 from typing import Any
@@ -66,12 +67,32 @@ def _decode_in_workers(decode: Decode, chunks: list[Names], count: int) -> Itera
 
 
 def _submit(workers: ProcessPoolExecutor, decode: Decode, names: Names) -> Future[Decoded]:
-    # may start a worker, which inherits the blocked SIGINT until _begin_worker has run
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with _deferred_sigint():  # this may start a worker
         return workers.submit(decode, names)
+
+
+@contextmanager
+def _deferred_sigint() -> Iterator[None]:
+    """Defers Ctrl-C until a worker has been started.
+
+    The worker inherits the blocked signal until _begin_worker has run. The parent needs a handler
+    besides, because any other thread may receive the signal, and a worker that gets only a part of
+    what it is to run prints a traceback.
+    """
+    arrived: list[tuple] = []
+    handler = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()  # only it may set a handler
+    if is_main:
+        signal.signal(signal.SIGINT, lambda *args: arrived.append(args))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+    if arrived and callable(handler):
+        handler(*arrived[0])
 
 
 def _begin_worker() -> None:
