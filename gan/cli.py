@@ -168,11 +168,12 @@ def evaluate(
 @main.command()
 @click.argument("config", type=_PATH)
 @_SET
-def data(config: Path, overrides: tuple[str, ...]) -> None:
+@click.option("--verify", is_flag=True, help="Decode again and compare with what was packed.")
+def data(config: Path, overrides: tuple[str, ...], verify: bool) -> None:
     """Find, check, download (where possible) and pack the images of a config."""
     from gan.config.reader import load_config
     from gan.data.datasets import NothingHeldOut, Split, open_source
-    from gan.data.pack import pack, summary
+    from gan.data.pack import compare, pack, summary
 
     cfg = load_config(config, overrides)
     splits: tuple[tuple[Split, str], ...] = (("train", "training"), ("test", "held out"))
@@ -183,6 +184,8 @@ def data(config: Path, overrides: tuple[str, ...]) -> None:
             click.echo(f"held out: none; {reason}")
             continue
         packed = pack(source, cfg.data)
+        if verify:
+            compare(source, cfg.data, packed)
         click.echo(f"{title}\n{summary(source, packed)}")
 
 

@@ -40,7 +40,6 @@ VARIANTS = {
     "sub-pixel (ICNR), k3": ["model.upsample=subpixel"],
 }
 CPU = torch.device("cpu")
-NUM = 5000
 
 
 @dataclass(frozen=True)
@@ -85,14 +84,14 @@ def speed(run_dir: Path) -> float:
     return statistics.median(row["throughput/images_per_s"] for row in rows)
 
 
-def measure(name: str, cfg: Config, run_dir: Path, packed: PackedImages) -> Row:
+def measure(name: str, cfg: Config, run_dir: Path, packed: PackedImages, num: int) -> Row:
     """Trains one variant, unless its run is finished, and measures it."""
     train(cfg, run_dir, "cpu")
     trained = load_trained(run_dir, CPU)
-    images = trained.images(trained.latents(NUM, seed=1), trained.labels(NUM, seed=1))
+    images = trained.images(trained.latents(num, seed=1), trained.labels(num, seed=1))
     energy, spectrum = stride_energy(torch.from_numpy(images))
     network = load_features(default_network(cfg.data.source), CPU)
-    real = network(packed.images[:NUM]).features
+    real = network(packed.images[:num]).features
     return Row(
         name=name,
         energy_start=start_energy(cfg, len(packed.classes)),
@@ -127,7 +126,7 @@ def draw(rows: list[Row], real: tuple[float, np.ndarray], packed: PackedImages, 
     figure.savefig(path, dpi=80, metadata={"Software": None})
 
 
-def page(rows: list[Row], real: float, cfg: Config, command: str) -> str:
+def page(rows: list[Row], real: float, cfg: Config, num: int, command: str) -> str:
     """Returns the text of docs/checkerboard.md."""
     head = "| layer | energy at the stride, untrained | trained | distance | images/s |\n"
     lines = [
@@ -153,8 +152,8 @@ torch {torch.__version__}, commit {commit}.
 *Energy at the stride* is the share of the spectrum's energy, without the mean, in the row and the
 column of the highest frequency. A pattern that repeats every second pixel has its energy there.
 *Untrained* is measured on 256 images of a newly initialised generator, with BatchNorm in training
-mode; *trained* on {NUM:,} images of the averaged generator, as 8-bit pixels. *Distance* is the
-Fréchet distance to {NUM:,} real images in the features of this project's {cfg.data.source} network
+mode; *trained* on {num:,} images of the averaged generator, as 8-bit pixels. *Distance* is the
+Fréchet distance to {num:,} real images in the features of this project's {cfg.data.source} network
 (`gan/metrics`); it is not an FID. Each layer was trained with one seed only, so the variation
 between seeds is not known.
 
@@ -166,24 +165,29 @@ ICNR start without it.
 @click.command()
 @click.option("--config", default="configs/fashion_mnist.yaml", show_default=True)
 @click.option("--num-steps", default=4000, show_default=True)
+@click.option("--num", default=5000, show_default=True, help="Images to compare.")
 @click.option("--docs", default="docs", show_default=True, type=click.Path(path_type=Path))
 @click.option("--runs", default="runs/checkerboard", show_default=True,
               type=click.Path(path_type=Path))  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="See gan train.")
-def main(config: str, num_steps: int, docs: Path, runs: Path, overrides: tuple[str, ...]) -> None:
+def main(
+    config: str, num_steps: int, num: int, docs: Path, runs: Path, overrides: tuple[str, ...]
+) -> None:  # fmt: skip
     """Trains four generators, measures their checkerboard, and writes a table and a figure."""
     rows = []
     for name, changes in VARIANTS.items():
         cfg = load_config(config, [f"train.num_steps={num_steps}", *overrides, *changes])
         packed = pack(open_source(cfg.data), cfg.data)
         run_dir = runs / "".join(c if c.isalnum() else "_" for c in name)
-        rows.append(measure(name, cfg, run_dir, packed))
+        rows.append(measure(name, cfg, run_dir, packed, num))
         click.echo(f"{name}: {1000 * rows[-1].energy_end:.2f} permille, {rows[-1].distance:.1f}")
-    real = stride_energy(torch.from_numpy(packed.images[:NUM]))
+    real = stride_energy(torch.from_numpy(packed.images[:num].copy()))
     (docs / "figures").mkdir(parents=True, exist_ok=True)
     draw(rows, real, packed, docs / "figures" / "checkerboard.png")
-    command = f"python scripts/checkerboard.py --config {config} --num-steps {num_steps}"
-    (docs / "checkerboard.md").write_text(page(rows, real[0], cfg, command))
+    command = (
+        f"python scripts/checkerboard.py --config {config} --num-steps {num_steps} --num {num}"
+    )
+    (docs / "checkerboard.md").write_text(page(rows, real[0], cfg, num, command))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def main(
     device = choose_device(device_name)
     try:
         run_dir.mkdir(parents=True)
-        changes = [] if data_root is None else [f"data.root={json.dumps(data_root)}"]
+        changes = [] if data_root is None else [f"data.root={data_root}"]
         cfg = classic_config(load_config(config, changes).data, seed, size)
         packed = pack(open_source(cfg.data), cfg.data)
     except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,16 @@ import torch
 import yaml
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings
+from PIL import Image
 
 from gan.cli import main
 from gan.config.reader import parse_config
-from gan.config.settings import Config
+from gan.config.settings import Config, DataConfig
+from gan.data.datasets import open_source
+from gan.data.pack import PackedImages, pack
 from gan.training.loop import train
+
+SmallDisk = Callable[[Path, str], None]
 
 # other programs on the machine may slow a test down; that is no failure
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,8 +75,36 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+def folder_config(root: Path, **changes: object) -> DataConfig:
+    values = {"source": "folder", "root": str(root), "image_size": 16, "channels": 3, **changes}
+    return DataConfig(**values)
+
+
 @pytest.fixture
-def small_disk() -> Iterator[Callable[[Path, str], None]]:
+def images(tmp_path: Path) -> Path:
+    """Six images of different colours in two class folders, and a text file."""
+    root = tmp_path / "images"
+    for i in range(6):
+        place = root / ("cat" if i < 4 else "dog") / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (40 * i, 0, 0)).save(place)
+    (root / "notes.txt").write_text("hello")
+    return root
+
+
+def zip_of(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+def packed(cfg: DataConfig) -> PackedImages:
+    return pack(open_source(cfg), cfg)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[SmallDisk]:
     """Mounts or remounts a file system in memory, with options such as size=64k or ro."""
     mounted: set[Path] = set()
 

@@ -1,11 +1,10 @@
 """The spectral measure of scripts/checkerboard.py, and its command on a tiny run."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
-from checkerboard import stride_energy
+from checkerboard import main, stride_energy
+from click.testing import CliRunner
 
 
 def test_a_pure_checkerboard_has_all_its_energy_at_the_stride() -> None:
@@ -23,14 +22,13 @@ def test_low_frequencies_have_no_energy_at_the_stride_and_noise_has_its_share() 
 
 
 def test_command_writes_table_and_figure(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "scripts/checkerboard.py", "--config", "configs/quickstart.yaml",
-        "--num-steps", "2", "--docs", tmp_path / "docs", "--runs", tmp_path / "runs",
+    words = [
+        "--config", "configs/quickstart.yaml", "--num-steps", 2, "--num", 300,
+        "--docs", tmp_path / "docs", "--runs", tmp_path / "runs",
         "--set", f"data.root={tmp_path}", "--set", "train.log_every_steps=1",
         "--set", "model.g_width=2", "--set", "model.d_width=2",
     ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=800)
-    assert done.returncode == 0, done.stderr
+    CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
     text = (tmp_path / "docs" / "checkerboard.md").read_text()
     assert text.count("‰ |") >= 9 and "transposed, k5" in text
     assert (tmp_path / "docs" / "figures" / "checkerboard.png").stat().st_size > 10_000

@@ -187,7 +187,12 @@ def test_bad_checkpoint_is_reported_in_one_line_and_exits_with_1(tmp_path: Path)
 def test_data_reports_what_it_found(tmp_path: Path) -> None:
     shown = gan("data", SMOKE, "--set", f"data.root={tmp_path}")
     assert shown.exit_code == 0
-    for word in ("found    512 images", "classes  2: disc, square", "3x32x32", str(tmp_path)):
+    for word in (
+        "found    512 images",
+        "classes  2: disc 256, square 256",
+        "3x32x32",
+        str(tmp_path),
+    ):
         assert word in shown.output
 
 

@@ -29,36 +29,7 @@ from gan.data.batches import Pick, batch_indices, batches, resident, streamed
 from gan.data.datasets import MissingData, NothingHeldOut, open_source, read_idx
 from gan.data.decode import BadImage
 from gan.data.pack import PackedImages, pack, peek
-
-SmallDisk = Callable[[Path, str], None]
-
-
-def folder_config(root: Path, **changes: object) -> DataConfig:
-    values = {"source": "folder", "root": str(root), "image_size": 16, "channels": 3, **changes}
-    return DataConfig(**values)
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Six images of different colours in two class folders, and a text file."""
-    root = tmp_path / "images"
-    for i in range(6):
-        place = root / ("cat" if i < 4 else "dog") / f"{i}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (20, 20), (40 * i, 0, 0)).save(place)
-    (root / "notes.txt").write_text("hello")
-    return root
-
-
-def zip_of(folder: Path, path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*.*")):
-            archive.write(file, file.relative_to(folder))
-    return path
-
-
-def packed(cfg: DataConfig) -> PackedImages:
-    return pack(open_source(cfg), cfg)
+from tests.conftest import SmallDisk, folder_config, packed, zip_of
 
 
 def test_folder_and_its_zip_have_the_same_images_and_classes(images: Path) -> None:
@@ -91,12 +62,14 @@ def test_zip_members_with_outside_paths_write_nothing_outside(images: Path, tmp_
 
 
 def test_hidden_folders_and_packs_are_not_classes(images: Path) -> None:
-    for name in (".Trash-1000/files/a.png", "packed/b.png", "__MACOSX/cat/._0.png", "cat/._1.png"):
+    packed(folder_config(images))
+    for name in (".Trash-1000/files/a.png", "__MACOSX/cat/._0.png", "cat/._1.png"):
         (images / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(images / "dog" / "5.png", images / name)
     for place in (images, zip_of(images, images.parent / "images.zip")):
         source = open_source(folder_config(place))
         assert (len(source), source.classes) == (6, ("cat", "dog"))
+        assert source.notes == ["left out 1 other files: notes.txt"]
 
 
 def test_any_error_of_a_decompressor_is_a_bad_image(tmp_path: Path) -> None:
@@ -123,7 +96,7 @@ def test_flat_folder_has_no_classes(images: Path) -> None:
 
 def test_folder_without_images_is_an_error_that_lists_the_suffixes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"no images \(.*\.png.*\) among 1 files"):
+    with pytest.raises(ValueError, match=r"no images \(.*\.png.*\); left out 1 .*: a.txt"):
         open_source(folder_config(tmp_path))
 
 
@@ -151,8 +124,8 @@ def test_skipped_bad_images_are_recorded_in_the_pack(images: Path) -> None:
     found = packed(folder_config(images, on_bad_image="skip"))
     assert found.images[:, 0, 0, 0].tolist() == [0, 40, 80, 120, 160, 200]
     assert found.labels.tolist() == [0, 0, 0, 0, 1, 1]
-    meta = json.loads((found.folder / "pack.json").read_text())
-    assert meta["left_out"] == {"cat/2x.png": "empty"}
+    left_out = json.loads((found.folder / "left_out.json").read_text())
+    assert left_out == {"cat/2x.png": "empty"}
 
 
 def test_pack_is_written_once_and_again_after_a_file_changes(images: Path) -> None:
@@ -201,18 +174,17 @@ def test_existing_pack_in_a_read_only_folder_is_used(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize("allocates", [True, False])
 def test_full_disk_is_an_error_and_no_pack_is_left(
-    tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+    allocates: bool, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_disk(tmp_path / "disk", "size=64k")
     cfg = DataConfig(source="synthetic", root=str(tmp_path / "disk"), image_size=32, channels=3)
-    with pytest.raises(OSError, match="packing needs 2 MB, but only 0 MB are free"):
+    if not allocates:  # the disk is found to be full later
+        monkeypatch.delattr("os.posix_fallocate")
+    with pytest.raises(OSError, match=r"No space left .*\(packing needs 2 MB\)") as full:
         packed(cfg)
-    # another program fills the disk after the check
-    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=1 << 40))
-    with pytest.raises(OSError) as caught:
-        packed(cfg)
-    assert caught.value.errno == errno.ENOSPC
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, f"{tmp_path}/disk/packed")
     assert [path.suffix for path in (tmp_path / "disk" / "packed").iterdir()] == [".lock"]
 
 
@@ -389,8 +361,8 @@ def test_changed_celeba_partition_gets_a_new_pack(images: Path) -> None:
     cfg = DataConfig(source="celeba", root=str(root), image_size=16, channels=3)
     partition = root / "celeba" / "list_eval_partition.txt"
     packs = []
-    for held_out in (["5.png"], ["4.png"]):
-        partition.write_text("".join(f"{name} 2\n" for name in held_out))
+    for held_out in (5, 4):
+        partition.write_text("".join(f"{i}.png {2 if i == held_out else 0}\n" for i in range(6)))
         packs.append(pack(open_source(cfg), cfg))
     assert len(packs[0]) == len(packs[1]) == 5 and packs[0].checksum != packs[1].checksum
 

@@ -1,8 +1,6 @@
 """Decoding of images, in this process and in workers."""
 
 import io
-import multiprocessing
-import os
 import subprocess
 import sys
 import zipfile
@@ -15,8 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gan.data.decode import BadImage, decode, fit_image, read_zip_member
-from gan.data.source import Source
-from gan.data.workers import decode_all
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -152,20 +148,6 @@ def test_damaged_image_is_decoded_or_has_a_short_reason(
             assert decode(candidate).mode in ("L", "RGB")
         except BadImage as error:
             assert 0 < len(str(error)) <= 200
-
-
-def _read_or_crash(name: int) -> Image.Image:
-    if name == 3 and multiprocessing.parent_process() is not None:
-        os._exit(1)  # as a crash in a decoder's C code does
-    return Image.new("RGB", (16, 16), (name, 0, 0))
-
-
-def test_image_that_crashes_its_decoder_is_a_bad_image() -> None:
-    source = Source("here", range(6), _read_or_crash, fingerprint="", parallel=True)
-    decoded = list(decode_all(source, (3, 16, 16), "crop"))
-    images = np.concatenate([images for images, _ in decoded])
-    assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 4, 5]
-    assert [bad for _, bad in decoded if bad] == [{3: "its decoder crashed"}]
 
 
 def test_workers_do_not_import_torch() -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from gan.cli import main
+from tests.conftest import gan
 
 README = Path("README.md").read_text()
 COMMANDS = [
@@ -31,18 +32,22 @@ def section(title: str) -> str:
     return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def shorten(command: str, images: Path) -> list[str]:
-    """Returns a command with fewer steps, smaller networks, and `images` as its data."""
-    words = shlex.split(command.replace("/path/to/images", str(images)), comments=True)
-    verb = words[words.index("gan") + 1] if words[0] == "torchrun" else words[1]
+def run(command: str, images: Path) -> None:
+    """Runs a command with fewer steps, smaller networks, and `images` as its data."""
+    launcher, *words = shlex.split(command.replace("/path/to/images", str(images)), comments=True)
+    verb = words[words.index("gan") + 1] if launcher == "torchrun" else words[0]
     if verb in ("train", "data") and "configs/folder.yaml" not in words:
         words += ["--set", "data.source=folder", "--set", f"data.root={images}"]
     if verb == "train":
         words += SHORT
     if verb == "evaluate":
         words += ["--data-root", str(images), "--features", "none", "--num", "100"]
-    launcher = {"gan": ["-m", "gan"], "torchrun": ["-m", "torch.distributed.run", "--standalone"]}
-    return [sys.executable, *launcher[words[0]], *words[1:]]
+    if launcher == "gan":
+        assert gan(*words).exit_code == 0, command
+        return
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 @pytest.mark.parametrize("verb", main.commands)
@@ -59,8 +64,7 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "configs").symlink_to(Path("configs").resolve())
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
-        done = subprocess.run(shorten(command, images), capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        run(command, images)
     names = ("samples.png", "sevens.png", "samples.npz", "walk.gif")
     assert all(Path(name).stat().st_size for name in names)
 

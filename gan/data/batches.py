@@ -5,6 +5,7 @@ Shapes: N images of the data set, B of the global batch, b of this rank.
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from mmap import mmap
 
 import numpy as np
 import torch
@@ -82,13 +83,21 @@ def resident(packed: PackedImages, device: torch.device) -> Pick:
     images = torch.empty(packed.images.shape, dtype=torch.uint8, device=device)
     for start in range(0, len(packed), _CHUNK):
         part = slice(start, start + _CHUNK)
-        images[part] = torch.from_numpy(packed.images[part].copy())
+        images[part] = torch.from_numpy(_whole(packed)[part].copy())
     return lambda indices: images[send(torch.from_numpy(indices), device)]
 
 
 def streamed(packed: PackedImages, device: torch.device) -> Pick:
     """Picks batches from the memory-mapped file; copies to a GPU are asynchronous."""
-    return lambda indices: send(torch.from_numpy(packed.images[indices]), device)
+    return lambda indices: send(torch.from_numpy(_whole(packed)[indices]), device)
+
+
+def _whole(packed: PackedImages) -> np.ndarray:
+    """Returns the images. To read beyond the end of a file that was cut short would be SIGBUS."""
+    file = packed.images.base
+    if isinstance(file, mmap) and file.size() < len(file):
+        raise ValueError(f"{packed.folder} was cut short; delete it and run the command again")
+    return packed.images
 
 
 @lru_cache(maxsize=2)  # a batch may span two epochs

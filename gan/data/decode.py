@@ -1,9 +1,10 @@
 """Decoding of image files into uint8 arrays (C, H, W): channels, height, width."""
 
 import io
+import os
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,28 +23,47 @@ class BadImage(ValueError):
     """An image cannot be used; the message is the reason."""
 
 
+class ReadFailed(BadImage):
+    """An image could not be read this time, for a reason outside of its file."""
+
+
+Decoded = np.ndarray | BadImage  # uint8 (C, H, W)
+
+
 def read_file(folder: str, name: str) -> Image.Image:
     """Decodes an image file; `name` is its path inside the folder."""
     path = Path(folder, name)
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise BadImage(f"{path.stat().st_size:,} bytes: over {_MAX_FILE_BYTES:,}")
-        return decode(path.read_bytes())
-    except OSError as error:
-        raise BadImage(error.strerror or str(error)) from None
+    if os.path.lexists(path) and not path.is_file():
+        raise BadImage("not a file, or a link to a missing one")
+    if (size := path.stat().st_size) > _MAX_FILE_BYTES:
+        raise BadImage(f"{size:,} bytes: over {_MAX_FILE_BYTES:,}")
+    return decode(path.read_bytes())
 
 
 def read_zip_member(archive: str, name: str) -> Image.Image:
     """Decodes a member of a zip file without extracting it to disk."""
-    zipped = _open_zip(archive)
-    member = zipped.getinfo(name)
+    try:
+        zipped, members = _open_zip(archive)
+        member = members[name]
+    except Exception as error:
+        raise ReadFailed(f"the zip has changed or cannot be opened: {error}") from None
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadImage("neither stored nor deflated in the zip")  # zipfile would not limit memory
     if member.file_size > min(_MAX_FILE_BYTES, _MAX_ZIP_RATIO * max(member.compress_size, 1)):
         raise BadImage(f"claims {member.file_size:,} bytes, {member.compress_size:,} compressed")
     try:
         data = zipped.read(member)
+    except (OSError, MemoryError):  # not because of the member
+        raise
     except Exception as error:  # each decompressor raises its own types
         raise BadImage(f"damaged in the zip: {error}") from None
     return decode(data)
+
+
+def zip_members(zipped: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Returns the members by name, the first of those with equal names."""
+    # Windows may write backslashes
+    return {m.filename.replace("\\", "/"): m for m in reversed(zipped.infolist())}
 
 
 def decode(data: bytes) -> Image.Image:
@@ -61,7 +81,7 @@ def decode(data: bytes) -> Image.Image:
                 raise BadImage(f"{image.width}x{image.height}: over {_MAX_PIXELS:,} pixels")
             image.load()
             return _plain(ImageOps.exif_transpose(image))
-    except BadImage:
+    except (BadImage, MemoryError):
         raise
     except Exception as error:  # damaged bytes can make a decoder raise anything
         reason = str(error) if "BytesIO" not in str(error) else "not an image, or damaged"
@@ -107,23 +127,21 @@ def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
     return canvas
 
 
-def decode_chunk(
-    names: Sequence[Any],
-    read: Callable[[Any], Image.Image],
-    *,
-    shape: tuple[int, int, int],
-    fit: str,
-) -> tuple[np.ndarray, dict[Any, str]]:
-    """Returns the usable images as uint8 (n, C, H, W), and {name: reason} for the others."""
-    images, bad = [], {}
-    for name in names:
-        try:
-            images.append(fit_image(read(name), shape, fit))
-        except BadImage as error:
-            bad[name] = str(error)
-    return np.stack(images) if images else np.empty((0, *shape), np.uint8), bad
+def decode_image(
+    name: Any, read: Callable[[Any], Image.Image], *, shape: tuple[int, int, int], fit: str
+) -> Decoded:
+    """Returns the image that `read` finds under a name, or why it cannot be used."""
+    try:
+        return fit_image(read(name), shape, fit)
+    except BadImage as error:
+        return error
+    except OSError as error:
+        return ReadFailed(error.strerror or str(error))
+    except MemoryError:
+        return ReadFailed("out of memory")
 
 
 @lru_cache(maxsize=1)  # each worker reads the directory of the zip once
-def _open_zip(path: str) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path)
+def _open_zip(path: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    zipped = zipfile.ZipFile(path)
+    return zipped, zip_members(zipped)

@@ -1,18 +1,22 @@
 """Packs: every image of a data set, decoded once into a checked, memory-mapped uint8 array.
 
-A pack is a folder with images.npy (N, C, H, W), labels.npy (N,) if there are labels, and
-pack.json. It is written under another name and then renamed, so a pack that exists is complete.
-Its name holds a hash of the source's fingerprint, so a changed source gets a new pack.
+A pack is a folder with images.npy (N, C, H, W), labels.npy (N,) if there are labels, pack.json,
+and left_out.json with the bad images. It is written under another name and then renamed, so a pack
+that exists is complete. Its name holds a hash of the source's fingerprint, so a changed source gets
+a new pack.
 """
 
-import errno
 import hashlib
+import io
 import json
+import math
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +25,12 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from gan.config.settings import DataConfig
-from gan.data.decode import decode_chunk
+from gan.data.decode import BadImage, ReadFailed
 from gan.data.source import Source
 from gan.data.workers import decode_all
 
 _MAX_LISTED = 20
+_MAX_JSON_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class PackedImages:
     """The images and labels of a pack."""
 
     images: np.ndarray  # uint8 (N, C, H, W), memory-mapped
-    labels: np.ndarray | None  # int64 (N,), memory-mapped
+    labels: np.ndarray | None  # int64 (N,)
     classes: tuple[str, ...]
     checksum: str  # of the images and labels
     folder: Path
@@ -60,10 +65,8 @@ def pack(source: Source, cfg: DataConfig) -> PackedImages:
 
 def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
     """Decodes the first images without writing anything; returns uint8 (n, C, H, W)."""
-    names = source.names[:count]
-    images, bad = decode_chunk(names, source.read, shape=cfg.image_shape, fit=cfg.fit)
-    _refuse_bad(source, cfg, bad, len(images))
-    return images
+    few = replace(source, names=source.names[:count])
+    return np.stack([image for _, image in _decode(few, cfg, {}, "decoding")])
 
 
 def _choose_place(cfg: DataConfig, name: str) -> Path:
@@ -71,10 +74,12 @@ def _choose_place(cfg: DataConfig, name: str) -> Path:
 
     The choices are beside the data and in the user's cache.
     """
-    root = Path(cfg.root).expanduser()
+    root = Path(os.path.expanduser(cfg.root))
     root = root.parent if root.is_file() else root
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan"
-    places = [root / "packed", cache / "packed"]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    places = [root / "packed"]
+    if cache.is_absolute():  # otherwise the home folder is not known
+        places.append(cache / "gan" / "packed")
     for place in places:
         if os.access(place / name / "pack.json", os.R_OK):
             return place
@@ -83,74 +88,111 @@ def _choose_place(cfg: DataConfig, name: str) -> Path:
             place.mkdir(parents=True, exist_ok=True)
             if os.access(place, os.W_OK):
                 return place
-    raise ValueError(f"cannot write to {root} or {cache}; set data.root or XDG_CACHE_HOME")
+    raise ValueError(
+        f"cannot write to {' or '.join(map(str, places))}; set data.root or XDG_CACHE_HOME"
+    )
+
+
+def compare(source: Source, cfg: DataConfig, packed: PackedImages) -> None:
+    """Decodes every image again. Raises ValueError if one differs from what was packed."""
+    decoded = _decode(source, cfg, {}, "comparing")
+    pairs = zip_longest(decoded, packed.images, fillvalue=("no image", ()))
+    differ = [name for (name, new), old in pairs if not np.array_equal(new, old)]
+    if differ:
+        raise ValueError(
+            f"{packed.folder} differs from {source.place} in {len(differ):,} images "
+            f"({', '.join(map(str, differ[:3]))}); delete that folder to pack the images again"
+        )
 
 
 def _write(source: Source, cfg: DataConfig, folder: Path) -> None:
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # left by a killed process
-    _require_space(folder.parent, len(source) * int(np.prod(cfg.image_shape)))
     part.mkdir()
     try:
         bad = _write_images(part / "images.npy", source, cfg)
         if source.labels is not None:
-            np.save(part / "labels.npy", source.labels[[name not in bad for name in source.names]])
+            labels = io.BytesIO()  # np.save hides why it cannot write a file
+            np.save(labels, source.labels[[name not in bad for name in source.names]])
+            (part / "labels.npy").write_bytes(labels.getvalue())
         meta = {
             "images_crc32": _crc32(part / "images.npy"),
             "labels_crc32": _crc32(part / "labels.npy"),
             "classes": source.classes,
             "place": source.place,
-            "left_out": {str(name): reason for name, reason in bad.items()},
         }
+        left_out = {str(name): str(reason) for name, reason in bad.items()}
         (part / "pack.json").write_text(json.dumps(meta, indent=1))
+        (part / "left_out.json").write_text(json.dumps(left_out, indent=1))
         for path in part.iterdir():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         part.rename(folder)
+    except OSError as error:
+        if not error.filename:  # what was written to an open file
+            error.filename = str(folder.parent)
+            needed = len(source) * math.prod(cfg.image_shape) / 1e6
+            error.strerror = f"{error.strerror} (packing needs {needed:,.0f} MB)"
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _require_space(place: Path, num_bytes: int) -> None:
-    free = shutil.disk_usage(place).free
-    if free < num_bytes:
-        problem = f"packing needs {num_bytes / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free"
-        raise OSError(errno.ENOSPC, problem, str(place))
-
-
-def _write_images(path: Path, source: Source, cfg: DataConfig) -> dict[Any, str]:
+def _write_images(path: Path, source: Source, cfg: DataConfig) -> dict[Any, BadImage]:
     """Writes the usable images; returns {name: reason} for the others."""
-    num_good = 0
-    hidden = True if int(os.environ.get("RANK", "0")) else None  # None: unless on a terminal
-    bad: dict[Any, str] = {}
-    bar = tqdm(total=len(source), desc="packing", unit="image", disable=hidden)
-    with bar, open(path, "wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(source), *cfg.image_shape)}
+    bad: dict[Any, BadImage] = {}
+    with open(path, "wb") as file:
+        shape = (len(source), *cfg.image_shape)
+        if hasattr(os, "posix_fallocate"):  # Linux: a full disk is an error now, not an hour later
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for images, bad_of_chunk in decode_all(source, cfg.image_shape, cfg.fit):
-            file.write(images.tobytes())
-            num_good += len(images)
-            bad |= bad_of_chunk
-            bar.update(len(images) + len(bad_of_chunk))
-        _refuse_bad(source, cfg, bad, num_good)
+        for _, image in _decode(source, cfg, bad, "packing"):
+            file.write(image.tobytes())
+        file.truncate()
         file.seek(0)  # NumPy pads the header to the same length for any number of images
-        header["shape"] = (num_good, *cfg.image_shape)
+        header["shape"] = (len(source) - len(bad), *cfg.image_shape)
         np.lib.format.write_array_header_1_0(file, header)
     return bad
 
 
+def _decode(
+    source: Source, cfg: DataConfig, bad: dict[Any, BadImage], title: str
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yields the usable images with their names, and adds the others to `bad`.
+
+    Raises ValueError at the end if these may not be left out.
+    """
+    hidden = True if int(os.environ.get("RANK", "0")) else None  # None: unless on a terminal
+    with tqdm(total=len(source), desc=title, unit="image", disable=hidden) as bar:
+        decoded = decode_all(source, cfg.image_shape, cfg.fit)
+        for name, image in zip(source.names, decoded, strict=True):
+            if isinstance(image, BadImage):
+                bad[name] = image
+            else:
+                yield name, image
+            bar.update()
+    _refuse_bad(source, cfg, bad)
+
+
 def _open(folder: Path) -> PackedImages:
-    meta = json.loads((folder / "pack.json").read_text())
-    for name in ("images", "labels"):
+    meta = folder / "pack.json"
+    try:
+        with open(meta, "rb") as file:
+            facts = json.loads(file.read(_MAX_JSON_BYTES))
+        classes = tuple(map(str, facts["classes"]))
+        sums = {name: facts[f"{name}_crc32"] for name in ("images", "labels")}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise ValueError(f"{meta} is damaged; delete {folder} to pack the images again") from None
+    for name, crc in sums.items():
         # this also brings the file into the page cache, for training
-        if _crc32(folder / f"{name}.npy") != meta[f"{name}_crc32"]:
+        if _crc32(folder / f"{name}.npy") != crc:
             raise ValueError(f"{folder / name}.npy is damaged; delete {folder} to pack it again")
-    has_labels = meta["labels_crc32"] is not None
     return PackedImages(
         images=np.load(folder / "images.npy", mmap_mode="r"),
-        labels=np.load(folder / "labels.npy", mmap_mode="r") if has_labels else None,
-        classes=tuple(meta["classes"]),
-        checksum=f"{meta['images_crc32']}-{meta['labels_crc32']}",
+        labels=None if sums["labels"] is None else np.load(folder / "labels.npy"),
+        classes=classes,
+        checksum=f"{sums['images']}-{sums['labels']}",
         folder=folder,
     )
 
@@ -165,15 +207,20 @@ def _crc32(path: Path) -> int | None:
     return crc
 
 
-def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[Any, str], num_good: int) -> None:
-    if not bad or (cfg.on_bad_image == "skip" and num_good):
+def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[Any, BadImage]) -> None:
+    failed = {name: reason for name, reason in bad.items() if isinstance(reason, ReadFailed)}
+    listed = failed or bad
+    may_skip = not failed and len(bad) < len(source)
+    if not bad or (may_skip and cfg.on_bad_image == "skip"):
         return
-    lines = [f"  {name}: {reason}" for name, reason in list(bad.items())[:_MAX_LISTED]]
-    if len(bad) > _MAX_LISTED:
-        lines.append(f"  and {len(bad) - _MAX_LISTED:,} more")
-    hint = "; leave them out with --set data.on_bad_image=skip" if num_good else ""
+    lines = [f"  {name}: {reason}"[:300] for name, reason in islice(listed.items(), _MAX_LISTED)]
+    if len(listed) > _MAX_LISTED:
+        lines.append(f"  and {len(listed) - _MAX_LISTED:,} more")
+    hint = "; leave them out with --set data.on_bad_image=skip" if may_skip else ""
+    if failed:
+        hint = "; the cause is not in the files: correct it and run the command again"
     raise ValueError(
-        f"{len(bad):,} of {len(source):,} images of {source.place} cannot be used{hint}:\n"
+        f"{len(listed):,} of {len(source):,} images of {source.place} cannot be used{hint}:\n"
         + "\n".join(lines)
     )
 
@@ -181,14 +228,18 @@ def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[Any, str], num_good: 
 def summary(source: Source, packed: PackedImages) -> str:
     """Reports what was found, packed and left out."""
     num_bad = len(source) - len(packed)
-    classes = f"{len(packed.classes)}: {', '.join(packed.classes[:10])}"
+    labels = () if packed.labels is None else packed.labels
+    counts = zip(packed.classes[:10], np.bincount(labels, minlength=10), strict=False)
+    classes = ", ".join(f"{name} {count:,}" for name, count in counts)
     lines = [
         f"found    {len(source):,} images in {source.place}",
         *(f"         {note}" for note in source.notes),
-        *([f"left out {num_bad:,} bad images, listed in pack.json"] if num_bad else []),
+        *([f"left out {num_bad:,} bad images, listed in left_out.json"] if num_bad else []),
         f"first    {', '.join(map(str, source.names[:3]))}",
-        f"classes  {classes if packed.classes else 'none'}",
+        f"classes  {len(packed.classes)}: {classes}" if classes else "classes  none",
         f"packed   {len(packed):,} images {'x'.join(map(str, packed.images.shape[1:]))}, "
         f"{packed.images.nbytes / 1e6:,.1f} MB, in {packed.folder}",
+        "         used again while paths, names, sizes, times and zip checksums are unchanged; "
+        "gan data --verify compares contents",
     ]
     return "\n".join(lines)

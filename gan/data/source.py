@@ -1,9 +1,11 @@
 """Source: a data set that is read image by image, from arrays, a folder or a zip file."""
 
 import hashlib
+import os
 import zipfile
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from gan.data.decode import SUFFIXES, read_file, read_zip_member
+from gan.data.decode import SUFFIXES, read_file, read_zip_member, zip_members
+
+_MAX_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -52,58 +56,134 @@ def from_arrays(
 
 
 def from_folder(folder: Path) -> Source:
-    """Makes a source of all image files in a folder and its subfolders.
+    """Makes a source of all image files in a folder and its subfolders, run directories left out.
 
     If every image is in a subfolder, the subfolders of the first level are the classes. A single
-    folder around all images, as in most zips, is not a class. Raises ValueError if there are no
-    images.
+    folder around all images, as in most zips, is not a class. Links are followed. Raises
+    ValueError if there are no images.
     """
-    paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    source = _from_files(folder, [path.as_posix() for path in paths], read_file)
-    digest = hashlib.sha256()
-    for name in source.names:
-        stat = (folder / name).stat()
-        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return replace(source, fingerprint=digest.hexdigest())
+    return _from_files(folder, *_search(folder), read_file)
 
 
 def from_zip(archive: Path) -> Source:
     """Makes a source of all image files in a zip, with classes as in `from_folder`."""
     try:
         with zipfile.ZipFile(archive) as zipped:
-            files = sorted(member.filename for member in zipped.infolist() if not member.is_dir())
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{archive}: not a readable zip file ({error})") from None
-    stat = archive.stat()
-    digest = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns}".encode())
-    return replace(_from_files(archive, files, read_zip_member), fingerprint=digest.hexdigest())
+            members = zip_members(zipped)
+            repeated = {*zipped.infolist()} - {*members.values()}
+    except Exception as error:  # damaged bytes can make zipfile raise anything
+        raise ValueError(f"{archive}: not a readable zip file ({str(error)[:200]})") from None
+    whole = _version(archive)
+    versions = {
+        name: f"{whole} {members[name].file_size} {members[name].CRC}"
+        for name in sorted(members)
+        if not _is_hidden(name)
+    }
+    left_out = {"members with the name of an earlier one": [m.filename for m in repeated]}
+    return _from_files(archive, versions, left_out, read_zip_member)
 
 
-def _from_files(place: Path, files: list[str], read: Callable[[str, str], Image.Image]) -> Source:
-    """Makes a source of the image files among `files`, without a fingerprint."""
-    visible = [name for name in files if not _is_hidden(PurePosixPath(name))]
-    names = [name for name in visible if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    num_others = len(visible) - len(names)
+def _version(path: str | Path) -> str:
+    found = os.stat(path, follow_symlinks=os.path.exists(path))  # or of a link to a missing file
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _search(root: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Returns {path: version} of the files and folders/ in a folder, and what was left out.
+
+    Follows links, but searches each folder once, if possible under a name without links.
+    """
+    versions, left_out = {}, defaultdict(list)
+    searched = {*root.resolve().parents}
+    todo = deque([""])
+    while todo:
+        folder = todo.popleft()
+        place = Path(root, folder).resolve()
+        try:
+            entries = [] if place in searched else list(os.scandir(place))
+        except OSError:
+            left_out["unreadable folders"].append(folder or ".")
+            continue
+        searched.add(place)
+        if {"config.yaml", "checkpoints"} <= {entry.name for entry in entries}:
+            left_out["run directories"].append(folder or ".")
+            # if root is a run directory, only the run's own images are left out
+            entries = [entry for entry in entries if not folder and entry.name != "samples"]
+        else:
+            versions[folder] = ""
+        for entry in entries:
+            path = folder + entry.name
+            if _is_hidden(path):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                todo.appendleft(f"{path}/")
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                todo.append(f"{path}/")
+            elif _is_image(path) or os.path.exists(entry.path):
+                versions[path] = _version(entry.path)
+            else:
+                left_out["links to missing files"].append(path)
+    return dict(sorted(versions.items(), key=lambda item: item[0].split("/"))), left_out
+
+
+def _from_files(
+    place: Path,
+    versions: dict[str, str],
+    left_out: dict[str, list[str]],
+    read: Callable[[str, str], Image.Image],
+) -> Source:
+    """Makes a source of the images among files and folders/, given as {path: version}."""
+    names = [name for name in versions if _is_image(name)]
+    digest = hashlib.sha256(os.fsencode(place.resolve()))
+    used = {""}
+    for name in names:
+        try:
+            digest.update(f"\0{name}\0{versions[name]}".encode())
+        except UnicodeEncodeError:
+            raise ValueError(f"{place}: {name!a} is not UTF-8; rename that file") from None
+        while (name := os.path.dirname(name)) not in used:
+            used.add(name)
+    rest = [path for path in versions if path and not _is_image(path)]
+    empty = [path for path in rest if path.endswith("/") and path[:-1] not in used]
+    left_out |= {
+        "folders without images": sorted(empty, key=lambda path: path.count("/")),
+        "other files": [path for path in rest if not path.endswith("/")],
+    }
+    notes = _describe(left_out)
     if not names:
         suffixes = " ".join(sorted(SUFFIXES))
-        raise ValueError(f"{place}: no images ({suffixes}) among {num_others:,} files")
+        raise ValueError("; ".join([f"{place}: no images ({suffixes})", *notes]))
     labels, classes = _classes(names)
     return Source(
         place=str(place),
         names=names,
         read=partial(read, str(place)),
-        fingerprint="",
+        fingerprint=digest.hexdigest(),
         labels=labels,
         classes=classes,
         parallel=True,
-        notes=[f"{num_others:,} other files left out"] if num_others else [],
+        notes=notes,
     )
 
 
-def _is_hidden(path: PurePosixPath) -> bool:
-    """Returns whether to ignore a file: hidden, in our own packs, or added to a zip by macOS."""
-    is_dotted = any(part.startswith(".") and part != ".." for part in path.parts)
-    return is_dotted or path.parts[:1] in (("packed",), ("__MACOSX",))
+def _describe(left_out: dict[str, list[str]]) -> list[str]:
+    return [
+        f"left out {len(paths):,} {what}: {', '.join(paths[:_MAX_LISTED])}"[:300]
+        .encode(errors="backslashreplace")  # a name may not be UTF-8
+        .decode()
+        for what, found in left_out.items()
+        if (paths := [path for path in found if not path.startswith("packed/")])  # our packs
+    ]
+
+
+def _is_hidden(name: str) -> bool:
+    """Returns whether to ignore a file or folder: hidden, or added to a zip by macOS."""
+    parts = PurePosixPath(name).parts
+    return parts[:1] == ("__MACOSX",) or any(p.startswith(".") and p != ".." for p in parts)
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def _classes(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:

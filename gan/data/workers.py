@@ -5,107 +5,84 @@ Workers import this module, gan.data.source and gan.data.decode; none of these i
 
 import os
 import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
-
-from gan.data.decode import decode_chunk
+from gan.data.decode import BadImage, Decoded, ReadFailed, decode_image
 from gan.data.source import Source
 
-_CHUNK = 256  # images
-_MAX_PENDING = 8  # chunks, so that memory does not grow with the data set
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 
-Names = Sequence[Any]
-Decoded = tuple[np.ndarray, dict[Any, str]]
-Decode = Callable[[Names], Decoded]
+Decode = Callable[[Any], Decoded]
 
 
 def decode_all(source: Source, shape: tuple[int, int, int], fit: str) -> Iterator[Decoded]:
-    """Yields the results of `decode_chunk` for all images of a source, in order."""
-    decode = partial(decode_chunk, read=source.read, shape=shape, fit=fit)
-    chunks = deque(source.names[i : i + _CHUNK] for i in range(0, len(source), _CHUNK))
+    """Yields the results of `decode_image` for all images of a source, in order."""
+    decode = partial(decode_image, read=source.read, shape=shape, fit=fit)
     if not source.parallel:
-        yield from map(decode, chunks)
+        yield from map(decode, source.names)
         return
-    while chunks:
+    count = min(_num_cores(), len(source))
+    with ExitStack() as stack:
+        workers = [_decode_in_process(decode, source.names[k::count]) for k in range(count)]
+        for worker in workers:
+            next(stack.enter_context(closing(worker)))
+        for k in range(len(source)):
+            yield next(workers[k % count])
+
+
+def _decode_in_process(
+    decode: Decode, names: Sequence[Any]
+) -> Generator[Any, None, None]:  # of None when the process has been started, then of Decoded
+    """Decodes images in another process; if one of them crashes it, a new process continues."""
+    num_done = 0
+    while num_done < len(names):
+        pipe, end = Pipe()
+        code = f"import sys; sys.path = {sys.path}; from gan.data.workers import serve"
+        # not multiprocessing.Process, which runs the caller's script once more in the new process
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", f"{code}; serve({end.fileno()})"],
+            pass_fds=[end.fileno()],
+            process_group=0,  # Ctrl-C reaches only the caller, which stops the process
+        )
+        end.close()
         try:
-            for decoded in _decode_in_workers(decode, list(chunks), _num_cores()):
-                chunks.popleft()
+            if not num_done:
+                yield None
+            pipe.send((decode, names[num_done:]))
+            while num_done < len(names):
+                decoded = pipe.recv()
+                num_done += 1
                 yield decoded
-        except BrokenProcessPool:
-            for name in chunks.popleft():  # the image that crashed the decoder may be among them
-                yield _decode_alone(decode, name)
+        except (EOFError, OSError):
+            num_done += 1
+            yield _reason(process.wait())
+        finally:
+            process.kill()
+            process.wait()
 
 
-def _decode_alone(decode: Decode, name: Any) -> Decoded:
-    try:
-        [decoded] = _decode_in_workers(decode, [[name]], 1)
-        return decoded
-    except BrokenProcessPool:
-        no_images, _ = decode([])
-        return no_images, {name: "its decoder crashed"}
+def _reason(code: int) -> BadImage:
+    """Returns what is wrong with an image during which a process ended with this exit code."""
+    if code >= 0:
+        raise ValueError(f"a process that decodes images failed with exit code {code}")
+    if -code in _CRASHES:
+        return BadImage("its decoder crashed")
+    return ReadFailed(f"its decoder was killed by signal {-code}; the memory may be full")
 
 
-def _decode_in_workers(decode: Decode, chunks: list[Names], count: int) -> Iterator[Decoded]:
-    # spawned, because a fork of a process with threads can deadlock
-    with ProcessPoolExecutor(count, get_context("spawn"), _begin_worker) as workers:
-        pending: deque[Future[Decoded]] = deque()
-        for chunk in chunks:
-            pending.append(_submit(workers, decode, chunk))
-            if len(pending) == _MAX_PENDING:
-                yield pending.popleft().result()
-        for future in pending:
-            yield future.result()
-
-
-def _submit(workers: ProcessPoolExecutor, decode: Decode, names: Names) -> Future[Decoded]:
-    with _deferred_sigint():  # this may start a worker
-        return workers.submit(decode, names)
-
-
-@contextmanager
-def _deferred_sigint() -> Iterator[None]:
-    """Defers Ctrl-C until a worker has been started.
-
-    The worker inherits the blocked signal until _begin_worker has run. The parent needs a handler
-    besides, because any other thread may receive the signal, and a worker that gets only a part of
-    what it is to run prints a traceback.
-    """
-    arrived: list[tuple] = []
-    handler = signal.getsignal(signal.SIGINT)
-    is_main = threading.current_thread() is threading.main_thread()  # only it may set a handler
-    if is_main:
-        signal.signal(signal.SIGINT, lambda *args: arrived.append(args))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if is_main:
-            signal.signal(signal.SIGINT, handler)
-    if arrived and callable(handler):
-        handler(*arrived[0])
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends without a traceback; the parent reports
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent
-    parent.join()  # a killed parent does not stop its workers, which would wait forever
-    os._exit(1)
+def serve(fileno: int) -> None:
+    """Decodes the images that the caller of this process has listed."""
+    with Connection(fileno) as pipe, suppress(EOFError, ConnectionError):  # the caller has ended
+        decode, names = pipe.recv()
+        for name in names:
+            pipe.send(decode(name))
 
 
 def _num_cores() -> int:
