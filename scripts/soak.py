@@ -1,6 +1,7 @@
 """Breaks and resumes one real run for a while, then compares it with an unbroken run.
 
     python scripts/soak.py --minutes 30
+    python scripts/soak.py --minutes 30 --ranks 2 --place runs/soak2
 
 Each start is the same `gan train` command in a process of its own. A random fault is injected
 during or between starts. After each fault the run must resume from its newest intact checkpoint
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 
 import click
-from soak_faults import FAULTS, kill
+from soak_faults import FAULTS, FAULTS_OF_RANKS, kill
 from soak_run import Soak, Violation
 
 from gan.files import parse_row
@@ -43,23 +44,25 @@ def compare(soak: Soak) -> str:
 @click.command()
 @click.option("--minutes", default=30.0, show_default=True, help="Time to inject faults.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--ranks", default=1, show_default=True, help="Processes, under torchrun.")
 @click.option("--place", type=click.Path(path_type=Path), default="runs/soak", show_default=True)
-def main(minutes: float, seed: int, place: Path) -> None:
+def main(minutes: float, seed: int, ranks: int, place: Path) -> None:
     """Breaks a run for a while, then compares it with an unbroken one."""
     if place.exists():
         raise click.UsageError(f"{place} already exists; delete it or choose another --place")
-    soak = Soak(place, seed)
+    soak = Soak(place, seed, ranks)
+    faults = FAULTS_OF_RANKS if ranks > 1 else FAULTS
     end = time.monotonic() + 60 * minutes
     fault = kill
     try:
         while time.monotonic() < end:
-            fault = soak.random.choice(FAULTS)
+            fault = soak.random.choice(faults)
             fault(soak)
             soak.faults[fault.__name__] += 1
             click.echo(f"{soak.faults.total():4} {fault.__name__:20} step {soak.newest_intact():,}")
         equal = compare(soak)
     except Violation as violation:
-        soak.process.kill()
+        soak.kill(soak.process)
         raise click.ClickException(
             f"failed after {soak.faults.total()} faults, in {fault.__name__}: {violation}\n"
             + soak.errors.read_text()

@@ -1,6 +1,7 @@
 """The faults of a soak: each starts the run, breaks it in one way, and checks how it ends."""
 
 import io
+import os
 import shutil
 import signal
 import struct
@@ -10,23 +11,21 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from soak_run import FOREVER, TIMEOUT_S, Soak, Violation
+from soak_run import FOREVER, TIMEOUT_S, Soak, Violation, children
 
 
 def kill(soak: Soak) -> None:
     """SIGKILL during training, possibly while a checkpoint is written."""
     process = soak.resume()
     soak.nap(1.0)
-    process.kill()
-    soak.end(process, -signal.SIGKILL)
+    soak.kill(process)
 
 
 def kill_at_start(soak: Soak) -> None:
     """SIGKILL at a random moment of the start."""
     process = soak.start()
     soak.nap(5.0)
-    process.kill()
-    soak.end(process, -signal.SIGKILL)
+    soak.kill(process)
 
 
 def terminate(soak: Soak) -> None:
@@ -81,8 +80,7 @@ def kill_after_evaluation(soak: Soak) -> None:
     rows = soak.run_dir / "evaluations.jsonl"
     before = rows.stat().st_size
     soak.wait(process, lambda: rows.stat().st_size > before)
-    process.kill()
-    soak.end(process, -signal.SIGKILL)
+    soak.kill(process)
 
 
 def copy_checkpoint(soak: Soak) -> None:
@@ -149,8 +147,7 @@ def second_process(soak: Soak) -> None:
     )
     if second.returncode != 1 or f"in use by process {process.pid}" not in second.stderr:
         raise Violation(f"a second process was not refused: {second.stderr}")
-    process.kill()
-    soak.end(process, -signal.SIGKILL)
+    soak.kill(process)
 
 
 def remove_tensorboard(soak: Soak) -> None:
@@ -189,12 +186,30 @@ def kill_packer(soak: Soak) -> None:
     while not list(soak.images.glob("packed/*.part*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     soak.nap(0.5)
-    process.kill()
-    soak.end(process, -signal.SIGKILL)
+    soak.kill(process)
+
+
+def kill_rank(soak: Soak) -> None:
+    """SIGKILL to one rank: torchrun ends the other."""
+    process = soak.resume()
+    soak.nap(1.0)
+    os.kill(soak.random.choice(children(process)), signal.SIGKILL)
+    soak.end(process, 1)
+
+
+def fill_disk_while_packing(soak: Soak) -> None:
+    """The disk is too small for the packed images."""
+    shutil.rmtree(soak.images / "packed", ignore_errors=True)
+    process = soak.start(largest_file=soak.random.randrange(100_000))
+    soak.end(process, 4)
 
 
 FAULTS: list[Callable[[Soak], None]] = [
     kill, kill_at_start, terminate, interrupt, truncate, flip_bit, fill_disk, second_process,
     remove_tensorboard, tear_metrics, kill_packer, hang_up, pause, full_console,
-    kill_after_evaluation, copy_checkpoint, change_folder, damage_row,
+    kill_after_evaluation, copy_checkpoint, change_folder, damage_row, fill_disk_while_packing,
+]  # fmt: skip
+FAULTS_OF_RANKS: list[Callable[[Soak], None]] = [
+    kill, kill_at_start, kill_rank, terminate, truncate, flip_bit, tear_metrics, kill_packer,
+    kill_after_evaluation, copy_checkpoint, damage_row,
 ]  # fmt: skip

@@ -1,13 +1,16 @@
 """The run that a soak breaks: starting it, waiting for it, and what it must have kept."""
 
+import os
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +31,7 @@ train:
   evaluate_every_steps: 100
 """
 FOREVER = 10**6
-TIMEOUT_S = 120  # for one start on a busy machine
+TIMEOUT_S = 400  # for one start on a busy machine
 
 
 class Violation(Exception):
@@ -38,8 +41,8 @@ class Violation(Exception):
 class Soak:
     """One run, the faults injected so far, and the steps they cost."""
 
-    def __init__(self, place: Path, seed: int) -> None:
-        self.place, self.random = place, random.Random(seed)
+    def __init__(self, place: Path, seed: int, ranks: int) -> None:
+        self.place, self.random, self.ranks = place, random.Random(seed), ranks
         self.run_dir = place / "run"
         self.images = place / "images"
         self.damaged: dict[Path, int] = {}  # checkpoints we damaged, by inode
@@ -55,7 +58,9 @@ class Soak:
 
     def command(self, run_dir: Path, num_steps: int) -> list[str]:
         """Returns the command that starts or resumes a run."""
-        return [sys.executable, "-m", "gan", "train", str(self.place / "config.yaml"),
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self.ranks}"]
+        launcher = torchrun if self.ranks > 1 else []
+        return [sys.executable, *launcher, "-m", "gan", "train", str(self.place / "config.yaml"),
                 "--run-dir", str(run_dir), "--device", "cpu",
                 "--set", f"data.root={self.images}",
                 "--set", f"train.num_steps={num_steps}"]  # fmt: skip
@@ -96,10 +101,24 @@ class Soak:
                 raise Violation(f"no step after {TIMEOUT_S} s")
             time.sleep(0.02)
 
+    def kill(self, process: subprocess.Popen) -> None:
+        """Ends a process, and the ranks that it started, with SIGKILL."""
+        ranks = children(process)
+        process.kill()  # first, so that torchrun does not see its ranks end
+        for pid in ranks:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
     def end(self, process: subprocess.Popen, *codes: int) -> None:
-        """Waits for a process to end with one of these exit codes and without a traceback."""
+        """Waits for a process to end with one of these exit codes and without a traceback.
+
+        torchrun ends with its own exit code and traceback.
+        """
         code = process.wait(timeout=TIMEOUT_S)
         text = self.errors.read_text()
+        if self.ranks > 1 and code == 1:
+            return
         if code not in codes or "Traceback" in text:
             raise Violation(f"exit code {code}, expected {codes}")
 
@@ -130,3 +149,12 @@ class Soak:
     def nap(self, most_s: float) -> None:
         """Sleeps for a random time up to `most_s`."""
         time.sleep(self.random.uniform(0, most_s))
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    """Returns the processes that a process has started: the ranks of torchrun."""
+    try:
+        text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    except OSError:  # the process has ended
+        return []
+    return [int(word) for word in text.split()]
