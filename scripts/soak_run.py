@@ -69,11 +69,15 @@ class Soak:
         self, largest_file: int = resource.RLIM_INFINITY, console: Path | None = None
     ) -> subprocess.Popen:
         """Starts or resumes the run in a process that cannot write files larger than a limit."""
-        limits = (largest_file, resource.RLIM_INFINITY)
+
+        def prepare() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # this script may run in nohup
+
         self.process = subprocess.Popen(
             self.command(self.run_dir, FOREVER),
             stderr=open(console or self.errors, "w"),
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
+            preexec_fn=prepare,
         )
         return self.process
 

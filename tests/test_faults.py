@@ -196,12 +196,20 @@ def test_a_run_whose_console_is_closed_continues(config: Path, tmp_path: Path) -
     assert "done: step 40" in (run_dir / "log.txt").read_text().splitlines()[-1]
 
 
-def test_sighup_saves_and_nohup_ignores_it(config: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir"]
-    hung_up = subprocess.Popen([*command, str(tmp_path / "a"), *ENDLESS], stderr=subprocess.DEVNULL)
-    wait_for_rows(tmp_path / "a", hung_up)
-    hung_up.send_signal(signal.SIGHUP)
-    assert hung_up.wait(timeout=200) == 129
+def test_sighup_saves(config: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(tmp_path / "a")]
+    hung_up = subprocess.Popen(
+        [*command, *ENDLESS],
+        stderr=subprocess.DEVNULL,
+        # tests that run in nohup ignore the signal
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
+    try:
+        wait_for_rows(tmp_path / "a", hung_up)
+        hung_up.send_signal(signal.SIGHUP)
+        assert hung_up.wait(timeout=200) == 129
+    finally:
+        hung_up.kill()
     assert len(numbered_checkpoints(tmp_path / "a" / "checkpoints")) == 1
 
 
