@@ -160,6 +160,7 @@ def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def pytest_runtest_setup() -> None:
+    """Before the fixtures of each test: no test depends on those that ran before it."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)

@@ -298,7 +298,7 @@ def test_d_sees_contrast_only_if_images_are_translated(tmp_path) -> None:
     plain = [d(part).logits for part in (batch, batch / 2)]
     torch.testing.assert_close(*plain, rtol=0, atol=1e-3)
     moved = [d(translate(part, draws)).logits for part in (batch, batch / 2)]
-    assert (moved[0] - moved[1]).abs().max() > 0.05
+    assert (moved[0] - moved[1]).abs().max() > 0.01
 
 
 def test_augmentation_cuts_out_a_quarter_and_shifts_by_an_eighth() -> None:
