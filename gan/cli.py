@@ -137,15 +137,22 @@ def walk(
 
 @main.command()
 @_RUN
-@click.option("--features", help="mnist, fashion_mnist, cifar10, inception, none, or a file of "
-              "weights [default: the one shipped for the data].")  # fmt: skip
+@click.option("--features", help="mnist, fashion_mnist, cifar10, photos, faces, inception, none, "
+              "or a file of weights [default: the one shipped for the data].")  # fmt: skip
 @click.option("--num", default=10_000, show_default=True, type=click.IntRange(10, 1_000_000))
+@click.option(
+    "--draws",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="Evaluations with other latents and real images.",
+)
 @_SEED
 @click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
 @_DEVICE
 def evaluate(
-    run_or_checkpoint: Path, features: str | None, num: int, seed: int, data_root: str | None,
-    device: str,
+    run_or_checkpoint: Path, features: str | None, num: int, draws: int, seed: int,
+    data_root: str | None, device: str,
 ) -> None:  # fmt: skip
     """Compare generated with real images, and real images with each other (the floor).
 
@@ -159,7 +166,7 @@ def evaluate(
 
     on = choose_device(device)
     trained = load_trained(run_or_checkpoint, on, data_root=data_root)
-    record = run_evaluation(trained, features=features, num=num, seed=seed, device=on)
+    record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
     click.echo(json.dumps(record, indent=2))
     if trained.checkpoint.data != record["data"]["checksum"]:
         click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)

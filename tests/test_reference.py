@@ -1,14 +1,16 @@
 """Reference and floor images come from the right split; each source has its network."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from gan.config.settings import DataConfig
 from gan.data import datasets
 from gan.data.datasets import open_source
-from gan.data.pack import pack
+from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.metrics.evaluate import score
 from gan.metrics.reference import (
@@ -19,6 +21,12 @@ from gan.metrics.reference import (
 )
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> PackedImages:
+    cfg = DataConfig(source="mnist5k", root=str(tmp_path_factory.mktemp("digits")))
+    return pack(open_source(cfg), cfg)
 
 
 def test_floor_images_are_held_out_images_if_there_are_any(tmp_path: Path) -> None:
@@ -40,7 +48,7 @@ def test_floor_images_are_held_out_images_if_there_are_any(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("source", "name"),
     [("mnist5k", "mnist"), ("stacked_mnist", "mnist"), ("fashion_mnist", "fashion_mnist"),
-     ("cifar10", "cifar10"), ("celeba", "cifar10"), ("folder", "none")],
+     ("cifar10", "cifar10"), ("celeba", "faces"), ("folder", "none")],
 )  # fmt: skip
 def test_default_network_of_each_source(source: str, name: str) -> None:
     assert default_network(source) == name
@@ -69,3 +77,27 @@ def test_damaged_held_out_images_are_an_error(
     cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
     with pytest.raises(ValueError, match="a damaged file"):
         held_out_images(cfg)
+
+
+def test_samples_reference_and_floor_have_equally_many_images_of_each_class(
+    digits: PackedImages,
+) -> None:
+    few = {0: 40, 1: 400, 2: 300}  # in shares that a random draw would miss
+    rows = np.concatenate([np.flatnonzero(digits.labels == k)[:n] for k, n in few.items()])
+    train = replace(digits, images=digits.images[rows], labels=digits.labels[rows])
+    for held_out, expected in ((None, [11, 108, 81]), (train, [11, 108, 81])):
+        reference = make_reference(train, held_out, None, num=200, seed=0)
+        labels = reference.labels(num_classes=3)
+        assert np.bincount(labels).tolist() == expected
+        shown = {
+            image.tobytes(): label for image, label in zip(train.images, train.labels, strict=True)
+        }
+        floor = [shown[image.tobytes()] for image in reference.floor_images]
+        assert np.bincount(floor).tolist() == expected
+    assert reference.labels(num_classes=0) is None
+
+
+def test_classes_with_too_few_images_are_filled_up_with_others(digits: PackedImages) -> None:
+    one_each = replace(digits, labels=np.arange(len(digits)))
+    reference = make_reference(one_each, None, None, num=100, seed=0)
+    assert reference.num == len(reference.floor_images) == len(set(reference.rows)) == 100

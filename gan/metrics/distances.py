@@ -5,6 +5,7 @@ labels (N,). Every function is pure and computes on the device of its inputs.
 """
 
 import math
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -51,11 +52,11 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 def kernel_distance(
     real: Tensor, fake: Tensor, *, num_subsets: int = 100, subset_size: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+) -> float:
     """Returns the unbiased squared MMD between two sets of features with the kernel
-    (x.y / F + 1)^3: mean and standard deviation over random subsets (Binkowski et al., 2018).
+    (x.y / F + 1)^3, the mean over random subsets (Binkowski et al., 2018).
 
-    Sets of the same size, at most `subset_size`, are compared once, as a whole: deviation 0.
+    Sets of the same size, at most `subset_size`, are compared once, as a whole.
     """
     size = min(subset_size, len(real), len(fake))
     assert size > 1, "the unbiased estimate needs at least two images"
@@ -67,7 +68,7 @@ def kernel_distance(
         x = real[torch.randperm(len(real), generator=generator)[:size]]
         y = fake[torch.randperm(len(fake), generator=generator)[:size]]
         values.append(_squared_mmd(x, y))
-    return _mean_and_std(values)
+    return statistics.mean(values)
 
 
 def _squared_mmd(x: Tensor, y: Tensor) -> float:
@@ -83,11 +84,6 @@ def _cubic_kernel(x: Tensor, y: Tensor) -> Tensor:
     return ((x @ y.T / x.shape[1] + 1) ** 3).double()
 
 
-def _mean_and_std(values: list[float]) -> tuple[float, float]:
-    column = torch.tensor(values, dtype=torch.float64)
-    return column.mean().item(), column.std(correction=0).item()
-
-
 def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[float, float]:
     """Returns precision, the share of fake images within the k-nearest-neighbour radius of a real
     one, and recall, the same with the roles swapped (Kynkäänniemi et al., 2019, eq. 2)."""
@@ -96,11 +92,20 @@ def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[float, 
     return precision, recall
 
 
-def coverage(real: Tensor, fake: Tensor, *, k: int = 5) -> float:
-    """Returns the share of real images with a fake one within their k-nearest-neighbour radius
-    (Naeem et al., 2020)."""
-    nearest = nearest_distances(real, fake)
-    return (nearest <= _neighbour_radii(real, k)).double().mean().item()
+def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[float, float]:
+    """Returns density, the mean number of real images within whose k-nearest-neighbour radius a
+    fake one is, divided by k, and coverage, the share of real images with a fake one within that
+    radius (Naeem et al., 2020).
+
+    Density is about 1 for real images and, unlike precision, is not raised by a few outliers.
+    """
+    radii = _neighbour_radii(real, k)
+    counts, covered = [], torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    for rows in _distance_rows(fake, real):
+        inside = rows <= radii
+        counts.append(inside.sum(1))
+        covered |= inside.any(0)
+    return torch.cat(counts).double().mean().item() / k, covered.double().mean().item()
 
 
 def nearest_distances(queries: Tensor, others: Tensor) -> Tensor:
@@ -158,9 +163,9 @@ def confident_share(probabilities: Tensor, threshold: float = 0.9) -> float:
     return (probabilities.amax(1) > threshold).double().mean().item()
 
 
-def inception_score(logits: Tensor, *, num_splits: int = 10, seed: int = 0) -> tuple[float, float]:
-    """Returns exp(mean KL(p(class | image) || p(class))): mean and standard deviation over
-    `num_splits` random parts of the images (Salimans et al., 2016, section 4).
+def inception_score(logits: Tensor, *, num_splits: int = 10, seed: int = 0) -> float:
+    """Returns exp(mean KL(p(class | image) || p(class))), the mean over `num_splits` random parts
+    of the images (Salimans et al., 2016, section 4).
 
     The best possible score is K; it is 1 if all images get the same prediction.
     """
@@ -169,4 +174,4 @@ def inception_score(logits: Tensor, *, num_splits: int = 10, seed: int = 0) -> t
     for log_p in logits[order].double().log_softmax(1).chunk(num_splits):
         log_marginal = log_p.logsumexp(0) - math.log(len(log_p))
         scores.append((log_p.exp() * (log_p - log_marginal)).sum(1).mean().exp().item())
-    return _mean_and_std(scores)
+    return statistics.mean(scores)

@@ -5,6 +5,7 @@ real ones. The latter is the floor: the score of a perfect generator.
 Shapes: N images, C channels, H x W pixels; images as uint8 (N, C, H, W).
 """
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan.checkpoint import Checkpoint
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.metrics import distances, inception
@@ -42,19 +44,18 @@ def score(images: np.ndarray, reference: Reference) -> dict[str, float]:
     fake, logits = network(images)
     is_inception = network.sha256 == inception.SHA256
     frechet, kernel = ("fid", "kid") if is_inception else ("frechet_distance", "kernel_distance")
-    kernel_mean, kernel_std = distances.kernel_distance(real, fake, seed=seed)
     precision, recall = distances.precision_recall(real, fake)
+    density, coverage = distances.density_coverage(real, fake)
     values = {
         frechet: distances.frechet_distance(real, fake),
-        kernel: kernel_mean,
-        f"{kernel}_std": kernel_std,
+        kernel: distances.kernel_distance(real, fake, seed=seed),
         "precision": precision,
         "recall": recall,
-        "coverage": distances.coverage(real, fake),
+        "density": density,
+        "coverage": coverage,
     }
     if is_inception:
-        mean, std = distances.inception_score(logits, seed=seed)
-        return values | {"inception_score": mean, "inception_score_std": std} | swd
+        return values | {"inception_score": distances.inception_score(logits, seed=seed)} | swd
     return values | _class_scores(logits, network, reference.train) | swd
 
 
@@ -84,8 +85,10 @@ def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
     nearer than 99 % of the floor images. Smooth images are near many others, so a value below the
     floor proves nothing by itself: look at the pairs.
     """
-    fake = _nearest_training(images, reference)
-    real = _nearest_training(reference.floor_images, reference)
+    everything = np.arange(len(reference.train))
+    fake = _nearest_training(images, reference.train, everything)
+    others = np.setdiff1d(everything, [] if reference.floor_rows is None else reference.floor_rows)
+    real = _nearest_training(reference.floor_images, reference.train, others)
     return {
         "nearest_training": fake.median().item(),
         "nearest_training_floor": real.median().item(),
@@ -93,11 +96,12 @@ def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
     }
 
 
-def _nearest_training(images: np.ndarray, reference: Reference) -> Tensor:
+def _nearest_training(images: np.ndarray, train: PackedImages, rows: np.ndarray) -> Tensor:
+    """Returns the distances of the first images to the nearest of these training images."""
     queries = _rows(images[:_NUM_SEARCHED])
     nearest = torch.full((len(queries),), torch.inf)
-    for part in np.array_split(reference.pool, len(reference.pool) // _SEARCH_BATCH + 1):
-        found = distances.nearest_distances(queries, _rows(reference.train.images[part]))
+    for part in np.array_split(rows, len(rows) // _SEARCH_BATCH + 1):
+        found = distances.nearest_distances(queries, _rows(train.images[part]))
         nearest = torch.minimum(nearest, found)
     return nearest
 
@@ -116,30 +120,37 @@ def evaluate(
     features: str | Path | None = None,
     num: int = 10_000,
     seed: int = 0,
+    draws: int = 3,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Evaluates a generator on `num` images; returns a JSON-serialisable record.
+    """Evaluates a generator on `num` images, several times; returns a JSON-serialisable record.
 
-    It holds the scores, the floor, memorisation, and everything that they depend on. `features`
-    is the `name` of `choose_network`. Raises ValueError if the data or the network is missing, or
-    if there are fewer than 10 images.
+    It holds the means of the scores over the draws of latents and real images, their standard
+    deviations, the same for the floor, memorisation, and everything that they depend on.
+    `features` is the `name` of `choose_network`. Raises ValueError if the data or the network is
+    missing, or if there are fewer than 10 images.
     """
-    data = trained.cfg.data
+    data, checkpoint = trained.cfg.data, trained.checkpoint
     network = choose_network(data, device, features)
-    packed = pack(open_source(data), data)
-    reference = make_reference(packed, held_out_images(data), network, num=num, seed=seed)
-    z, labels = trained.latents(reference.num, seed), trained.labels(reference.num, seed)
-    images, checkpoint = trained.images(z, labels), trained.checkpoint
+    packed, held_out = pack(open_source(data), data), held_out_images(data)
+    values, floors = [], []
+    for draw in range(seed, seed + draws):
+        reference = make_reference(packed, held_out, network, num=num, seed=draw)
+        labels = reference.labels(trained.generator.num_classes)
+        images = trained.images(trained.latents(reference.num, draw), labels)
+        values.append(score(images, reference))
+        floors.append(score(reference.floor_images, reference))
     return {
-        "values": score(images, reference),
-        "floor": score(reference.floor_images, reference),
-        "memorisation": memorisation(images, reference),
+        **_over_draws("values", "deviation", values),
+        **_over_draws("floor", "floor_deviation", floors),
+        "memorisation": memorisation(images, reference),  # of the last draw
         "network": {"name": network.name, "sha256": network.sha256} if network else None,
         "resize": network.resize if network else "none",
         "num_real": reference.num,
         "num_generated": reference.num,
         "split": reference.split,
         "seed": seed,
+        "draws": draws,
         "data": {
             "source": data.source,
             "image_shape": list(data.image_shape),
@@ -147,11 +158,30 @@ def evaluate(
             "checksum": packed.checksum,
         },
         "torch": str(torch.__version__),
-        "checkpoint": {
-            "file": checkpoint.path.name,
-            "sha256": checkpoint.sha256,
-            "step": checkpoint.step,
-            "images_seen": checkpoint.images_seen,
-            "data_checksum": checkpoint.data,
-        },
+        "checkpoint": _origin(checkpoint),
+    }
+
+
+def _over_draws(
+    mean: str, deviation: str, scores: list[dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Returns {mean: {score: its mean}, deviation: {score: its standard deviation}}.
+
+    The deviation of one draw is not known: empty.
+    """
+    columns = {name: [row[name] for row in scores] for name in scores[0]}
+    several = columns if len(scores) > 1 else {}
+    return {
+        mean: {name: statistics.mean(column) for name, column in columns.items()},
+        deviation: {name: statistics.stdev(column) for name, column in several.items()},
+    }
+
+
+def _origin(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "file": checkpoint.path.name,
+        "sha256": checkpoint.sha256,
+        "step": checkpoint.step,
+        "images_seen": checkpoint.images_seen,
+        "data_checksum": checkpoint.data,
     }

@@ -41,7 +41,7 @@ class FeatureNetwork:
     sha256: str  # of its weights
     channels: int
     resize: str  # how images of other sizes are resized, in words
-    classes: tuple[str, ...]  # empty for Inception, whose classes are not used
+    classes: tuple[str, ...]  # or attributes; empty for networks without labels, and Inception
     module: nn.Module  # uint8 (N, channels, H, W) -> features (N, F), logits (N, K)
     metadata: dict[str, str] = field(default_factory=dict)
     per_channel: bool = False  # of Stacked-MNIST: each channel is a grey image of its own
@@ -67,24 +67,28 @@ class FeatureNetwork:
             part = torch.tensor(images[start : start + _BATCH])  # copied: a pack is read-only
             features, logits = self.module(part.to(device).expand(-1, self.channels, -1, -1))
             parts.append((features.float().cpu(), logits.float().cpu()))
-        return Features(*(torch.cat(part).reshape(num, -1) for part in zip(*parts, strict=True)))
+        rows = (torch.cat(part).unflatten(0, (num, -1)) for part in zip(*parts, strict=True))
+        return Features(*(part.flatten(1) for part in rows))
 
 
 class Classifier(nn.Module):
-    """A small convolutional classifier; images are resized to side x side pixels (S x S)."""
+    """A small convolutional network; images are resized to side x side pixels (S x S).
+
+    Without classes it has features only. Above 32 pixels its first layer halves the size.
+    """
 
     def __init__(self, channels: int, side: int, num_classes: int) -> None:
         super().__init__()
         self.side = side
         self.blocks = nn.Sequential(
-            _block(channels, 16, stride=1),
+            _block(channels, 16, stride=1 if side <= 32 else 2),
             _block(16, 32, stride=2),
             _block(32, 64, stride=1),
             _block(64, 64, stride=2),
             _block(64, 128, stride=1),
             _block(128, NUM_FEATURES, stride=2),
         )
-        self.head = nn.Linear(NUM_FEATURES, num_classes)
+        self.head = nn.Linear(NUM_FEATURES, num_classes) if num_classes else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Maps images (N, C, H, W) in 0..255 to features (N, F) and logits (N, K)."""
@@ -93,8 +97,10 @@ class Classifier(nn.Module):
         if x.shape[-2:] != size:
             x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
         x = x.div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
-        x = self.blocks(x)  # (N, F, S/8, S/8)
+        x = self.blocks(x)  # (N, F, S/8, S/8), or S/16
         features = x.mean(dim=(2, 3))
+        if self.head is None:
+            return features, features[:, :0]
         return features, self.head(F.dropout(features, 0.2, self.training))
 
 

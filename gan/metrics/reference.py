@@ -24,7 +24,7 @@ _DEFAULT_NETWORKS = {
     "stacked_mnist": "mnist",
     "fashion_mnist": "fashion_mnist",
     "cifar10": "cifar10",
-    "celeba": "cifar10",  # the only one trained on photographs
+    "celeba": "faces",
 }
 _MIN_IMAGES = 10
 
@@ -37,11 +37,25 @@ class Reference:
     features: Tensor | None  # of the reference images (num, F), if there is a network
     patches: dict[int, Tensor]  # of the reference images; see sample_patches
     train: PackedImages
+    rows: np.ndarray  # indices of the reference images in `train` (num,)
     floor_images: np.ndarray  # other real images (num, C, H, W), for the floor
-    pool: np.ndarray  # indices of all training images that are not floor images
+    floor_rows: np.ndarray | None  # their indices in `train`, None if they are held out
     split: dict[str, str]
-    num: int
     seed: int
+
+    @property
+    def num(self) -> int:
+        """The number of reference images, of floor images, and of samples to compare."""
+        return len(self.rows)
+
+    def labels(self, num_classes: int) -> Tensor | None:
+        """Returns the labels (num,) of the reference images, for samples with equal class shares.
+
+        None for a generator without classes, where `num_classes` is 0.
+        """
+        if self.train.labels is None or not num_classes:
+            return None
+        return torch.from_numpy(self.train.labels[self.rows])
 
 
 def default_network(source: str) -> str:
@@ -86,30 +100,62 @@ def make_reference(
 ) -> Reference:
     """Draws `num` training images as the reference, fewer if the data set is too small.
 
-    As many floor images are drawn from `held_out`, or without it from the other training images.
-    Raises ValueError if that is fewer than 10.
+    As many floor images are drawn from `held_out`, or without it from the other training images,
+    in the class shares of these. Both sets have equally many images of each class. Raises
+    ValueError if there are fewer than 10.
     """
     num = min(num, len(train), len(held_out)) if held_out else min(num, len(train) // 2)
     if num < _MIN_IMAGES:
         raise ValueError(
             f"evaluation needs at least {_MIN_IMAGES} images; --num and the data allow only {num}"
         )
-    order = rng(seed, 0, "real").permutation(len(train))
-    real, others = train.images[order[:num]], order[num : 2 * num]
+    rows = rng(seed, 0, "real").permutation(len(train))
     if held_out:
-        floor_images = held_out.images[rng(seed, 1, "real").permutation(len(held_out))[:num]]
-        pool, floor = np.arange(len(train)), "test"
+        order = rng(seed, 1, "real").permutation(len(held_out))
+        floor = _in_class_shares(order, held_out.labels)[:num]
     else:
-        floor_images = train.images[others]
-        pool, floor = np.setdiff1d(np.arange(len(train)), others), "train, others"
+        floor, rows = np.split(_in_class_shares(rows, train.labels), [num])
+    floor_source = held_out or train
+    if train.labels is None or floor_source.labels is None:
+        rows = rows[:num]
+    else:
+        rows = _with_classes(rows, train.labels, floor_source.labels[floor])
+    real = train.images[rows]
     return Reference(
         network=network,
         features=network(real).features if network else None,
         patches=sample_patches(real, seed=seed),
         train=train,
-        floor_images=floor_images,
-        pool=pool,
-        split={"real": "train", "floor": floor},
-        num=num,
+        rows=rows,
+        floor_images=floor_source.images[floor],
+        floor_rows=None if held_out else floor,
+        split={"real": "train", "floor": "test" if held_out else "train, others"},
         seed=seed,
     )
+
+
+def _in_class_shares(order: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """Reorders indices so that the first n have the class shares of all, for any n, to one image.
+
+    An image comes at the place that its number within its class has in the class.
+    """
+    if labels is None:
+        return order
+    places = np.empty(len(order))
+    for label in np.unique(labels):
+        (found,) = np.nonzero(labels[order] == label)
+        places[found] = (np.arange(len(found)) + 0.5) / len(found)
+    return order[np.argsort(places, kind="stable")]
+
+
+def _with_classes(rows: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Takes the first rows whose labels are `wanted`, in any order; others where there are too few.
+
+    `labels` are those of all training images, `wanted` (num,) those of the images to take.
+    """
+    keep = np.zeros(len(rows), bool)
+    for label, count in zip(*np.unique(wanted, return_counts=True), strict=True):
+        (found,) = np.nonzero(labels[rows] == label)
+        keep[found[:count]] = True
+    keep[np.flatnonzero(~keep)[: len(wanted) - keep.sum()]] = True
+    return rows[keep]

@@ -20,14 +20,17 @@ def evaluate(run: Run) -> None:
     reference = run.reference = run.reference or _make_reference(run)
     # the value that decides which checkpoint is the best; lower is better
     metric = "frechet_distance" if reference.network else "sliced_wasserstein_mean"
-    values = score(run.fixed_samples(state.g_ema, reference.num), reference)
+    network = reference.network.sha256 if reference.network else None
+    ruler = {"metric": metric, "network": network}
+    labels = reference.labels(state.g_ema.num_classes)
+    values = score(run.fixed_samples(state.g_ema, reference.num, labels), reference)
     tags = {f"metric/{name}": value for name, value in values.items()}
-    value, best = values[metric], _best(run, metric)
+    value, best = values[metric], _best(run, ruler)
     is_better = best is None or value < best
     if is_better:
         save_checkpoint(run.checkpoint_dir / "best.pt", run.checkpoint())
         with replacing(run.checkpoint_dir / "best.json") as part:
-            part.write_text(json.dumps({"step": state.step, "metric": metric, "value": value}))
+            part.write_text(json.dumps({"step": state.step, **ruler, "value": value}))
     run.tracker.scalars(state.step, state.images_seen, tags, file="evaluations.jsonl")
     run.latest |= tags
     comparison = "the best so far" if is_better else f"best {best:.4g}"
@@ -45,8 +48,9 @@ def _make_reference(run: Run) -> Reference:
     return make_reference(run.packed, run.held_out, network, num=_NUM, seed=_SEED)
 
 
-def _best(run: Run, metric: str) -> float | None:
-    """Returns the value of best.pt, None if there is none by this metric."""
+def _best(run: Run, ruler: dict[str, str | None]) -> float | None:
+    """Returns the value of best.pt, None if there is none by this metric and network."""
     best = read_json(run.checkpoint_dir / "best.json")
-    value = best.get("value") if isinstance(best, dict) and best.get("metric") == metric else None
-    return value if isinstance(value, float) else None
+    if not isinstance(best, dict) or any(best.get(key) != ruler[key] for key in ruler):
+        return None
+    return value if isinstance(value := best.get("value"), float) else None

@@ -119,11 +119,17 @@ class Run:
         """Returns the present state as a checkpoint."""
         return to_checkpoint(self.state, self.cfg, self.packed.classes, self.packed.checksum)
 
-    def fixed_samples(self, generator: Generator, num: int) -> np.ndarray:
-        """Returns uint8 images (num, C, H, W) of the run's fixed latents and labels."""
+    def fixed_samples(
+        self, generator: Generator, num: int, labels: Tensor | None = None
+    ) -> np.ndarray:
+        """Returns uint8 images (num, C, H, W) of the run's fixed latents.
+
+        Without `labels`, of its fixed labels too.
+        """
         model, seed = self.cfg.model, self.cfg.train.seed
         z = draw_latents(num, model.z_dim, model.z_dist, seed=seed)
-        labels = draw_labels(num, generator.num_classes, seed=seed)
+        if labels is None:
+            labels = draw_labels(num, generator.num_classes, seed=seed)
         return generate(generator, z, labels, self.state.precision)
 
     def real_images(self, num: int) -> np.ndarray:

@@ -1,0 +1,124 @@
+"""Tries recipes: trains each for a number of images, and compares them with every network.
+
+    python scripts/bench_recipes.py configs/celeba64.yaml --images 32000 --seeds 1 \\
+        --recipe "batches of 32: train.batch_size=32" --recipe "as it is:"
+
+A recipe is a name and changes to the config. Each seed becomes one line of
+docs/results/recipes.jsonl; a seed that is already there is not run again. Prints the table of all
+recipes of the config.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from benchmark_parts import machine
+from checkerboard import stride_energy
+
+from gan.data.datasets import open_source
+from gan.data.pack import pack
+from gan.metrics.evaluate import evaluate
+from gan.sampling import load_trained
+from gan.training.run_dir import source_commit
+
+RECORDS = Path("docs/results/recipes.jsonl")
+CPU = torch.device("cpu")
+COLUMNS = ("frechet_distance", "precision", "recall")
+Record = dict[str, Any]
+
+
+def try_recipe(
+    config: str, name: str, changes: list[str], images: int, seed: int, networks: list[str],
+    num: int, runs: Path,
+) -> Record:  # fmt: skip
+    """Trains one seed of a recipe for about `images` images; returns its record."""
+    run_dir = runs / "".join(
+        c if c.isalnum() else "_" for c in f"{Path(config).stem} {name} {images}"
+    )
+    words = [*changes, f"train.seed={seed}", "train.evaluate_every_steps=null"]
+    command = ["train", config, *(word for change in words for word in ("--set", change))]
+    batch = next((c.split("=")[1] for c in changes if c.startswith("train.batch_size=")), "64")
+    command += ["--set", f"train.num_steps={images // int(batch)}"]
+    run_dir = run_dir / f"seed{seed}"
+    subprocess.run([sys.executable, "-m", "gan", *command, "--run-dir", str(run_dir)], check=True)
+    trained = load_trained(run_dir, CPU)
+    logs = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
+    return {
+        "config": Path(config).stem,
+        "recipe": name,
+        "images": images,
+        "seed": seed,
+        "command": " ".join(["gan", *command]),
+        "commit": source_commit(),
+        "machine": machine(),
+        "seconds": logs[-1]["time/minutes"] * 60 if "time/minutes" in logs[-1] else None,
+        "values": {
+            network: evaluate(trained, features=network, num=num, device=CPU)["values"]
+            for network in networks
+        },
+        "look": look(trained.images(trained.latents(num, 0), trained.labels(num, 0)), trained.cfg),
+    }
+
+
+def look(images: np.ndarray, cfg: Any) -> dict[str, float]:
+    """Compares brightness, contrast and streaks of samples with those of training images."""
+    real = pack(open_source(cfg.data), cfg.data).images[: len(images)]
+    energy, real_energy = (stride_energy(torch.tensor(x))[0] for x in (images, real))
+    return {
+        "mean": float(images.mean() / real.mean()),
+        "deviation": float(images.std() / real.std()),
+        "stride_energy": energy / real_energy,
+    }
+
+
+def table(records: list[Record]) -> list[str]:
+    """Returns the lines of a table of recipes, the best in the first network first."""
+    networks = list(records[0]["values"])
+    heads = ["recipe", "images", "seed", *(f"{n}: {c}" for n in networks for c in COLUMNS),
+             "mean", "deviation", "stride energy"]  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for record in sorted(records, key=lambda r: r["values"][networks[0]]["frechet_distance"]):
+        values = [record["values"][n][c] for n in networks for c in COLUMNS]
+        cells = [record["recipe"], f"{record['images']:,}", str(record["seed"])]
+        cells += [f"{value:.3g}" for value in (*values, *record["look"].values())]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+@click.command()
+@click.argument("config")
+@click.option("--recipe", "recipes", multiple=True, metavar="'NAME: KEY=VALUE ...'")
+@click.option("--images", default=32_000, show_default=True)
+@click.option("--seeds", default=1, show_default=True)
+@click.option("--features", "networks", multiple=True, default=["faces", "photos"])
+@click.option("--num", default=2000, show_default=True, help="Images to evaluate.")
+@click.option("--runs", default="runs/recipes", show_default=True, type=click.Path(path_type=Path))
+def main(
+    config: str, recipes: tuple[str, ...], images: int, seeds: int, networks: list[str], num: int,
+    runs: Path,
+) -> None:  # fmt: skip
+    """Tries recipes on CONFIG."""
+    records = [json.loads(line) for line in RECORDS.open()] if RECORDS.exists() else []
+    for text in recipes:
+        name, _, changes = text.partition(":")
+        for seed in range(seeds):
+            key = {"config": Path(config).stem, "recipe": name, "images": images, "seed": seed}
+            if any(key.items() <= record.items() for record in records):
+                continue
+            record = try_recipe(
+                config, name, changes.split(), images, seed, list(networks), num, runs
+            )
+            records.append(record)
+            with RECORDS.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+    shown = [record for record in records if record["config"] == Path(config).stem]
+    click.echo("\n".join(table(shown)))
+
+
+if __name__ == "__main__":
+    main()
