@@ -9,6 +9,7 @@ recipes of the config.
 """
 
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ import torch
 from benchmark_parts import machine
 from checkerboard import stride_energy
 
+from gan.config.reader import load_config
+from gan.config.settings import Config
 from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.metrics.evaluate import evaluate
@@ -41,9 +44,8 @@ def try_recipe(
         c if c.isalnum() else "_" for c in f"{Path(config).stem} {name} {images}"
     )
     words = [*changes, f"train.seed={seed}", "train.evaluate_every_steps=null"]
+    words.append(f"train.num_steps={images // load_config(config, words).train.batch_size}")
     command = ["train", config, *(word for change in words for word in ("--set", change))]
-    batch = next((c.split("=")[1] for c in changes if c.startswith("train.batch_size=")), "64")
-    command += ["--set", f"train.num_steps={images // int(batch)}"]
     run_dir = run_dir / f"seed{seed}"
     subprocess.run([sys.executable, "-m", "gan", *command, "--run-dir", str(run_dir)], check=True)
     trained = load_trained(run_dir, CPU)
@@ -56,7 +58,7 @@ def try_recipe(
         "command": " ".join(["gan", *command]),
         "commit": source_commit(),
         "machine": machine(),
-        "seconds": logs[-1]["time/minutes"] * 60 if "time/minutes" in logs[-1] else None,
+        "images_per_s": statistics.median(log["throughput/images_per_s"] for log in logs),
         "values": {
             network: evaluate(trained, features=network, num=num, device=CPU)["values"]
             for network in networks
@@ -65,7 +67,7 @@ def try_recipe(
     }
 
 
-def look(images: np.ndarray, cfg: Any) -> dict[str, float]:
+def look(images: np.ndarray, cfg: Config) -> dict[str, float]:
     """Compares brightness, contrast and streaks of samples with those of training images."""
     real = pack(open_source(cfg.data), cfg.data).images[: len(images)]
     energy, real_energy = (stride_energy(torch.tensor(x))[0] for x in (images, real))
