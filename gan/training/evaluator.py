@@ -21,7 +21,9 @@ def evaluate(run: Run) -> None:
     # the value that decides which checkpoint is the best; lower is better
     metric = "frechet_distance" if reference.network else "sliced_wasserstein_mean"
     values = score(run.fixed_samples(state.g_ema, reference.num), reference)
+    run.floor = run.floor or score(reference.floor_images, reference)
     tags = {f"metric/{name}": value for name, value in values.items()}
+    tags |= {f"metric/{name}_floor": value for name, value in run.floor.items()}
     value, best = values[metric], _best(run, metric)
     is_better = best is None or value < best
     if is_better:
@@ -29,7 +31,6 @@ def evaluate(run: Run) -> None:
         with replacing(run.checkpoint_dir / "best.json") as part:
             part.write_text(json.dumps({"step": state.step, "metric": metric, "value": value}))
     run.tracker.scalars(state.step, state.images_seen, tags, file="evaluations.jsonl")
-    run.latest |= tags
     comparison = "the best so far" if is_better else f"best {best:.4g}"
     run.tracker.say(f"step {state.step:,}: {metric} {value:.4g}, {comparison}")
 
