@@ -1,25 +1,19 @@
-"""The output of a run: console, log.txt, metrics.jsonl, evaluations.jsonl and TensorBoard.
-
-TensorBoard's x axis is images seen. If TensorBoard cannot be written, the tracker says so once and
-the run continues without it.
-"""
+"""The output of a run: console, log.txt, metrics.jsonl, evaluations.jsonl and TensorBoard."""
 
 import json
-import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from gan.board import Board
 from gan.files import parse_row, replacing
 
 _STATUS_EVERY_S = 5.0
@@ -44,15 +38,7 @@ class Tracker:
             self._rows[name] = open(path, "a", buffering=1)
         # points after this step belong to steps that are computed again
         purge_step = images_seen + 1 if step else 0
-        logging.getLogger("tensorboard").setLevel(logging.ERROR)
-        from torch.utils.tensorboard import SummaryWriter  # 1 s
-
-        self._board: SummaryWriter | None = None
-        self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
-        try:
-            self._board = SummaryWriter(str(run_dir / "tb"), purge_step=purge_step)
-        except OSError as error:
-            self._leave_board(error)
+        self.board = Board(run_dir, purge_step=purge_step, say=self.say)
 
     def say(self, text: str) -> None:
         """Prints a line and writes it to log.txt."""
@@ -78,7 +64,7 @@ class Tracker:
     def warn(self, text: str, images_seen: int) -> None:
         """Prints a warning and writes it to TensorBoard."""
         self.say(f"warning: {text}")
-        self._to_board("add_text", "warnings", text, images_seen)
+        self.board.text("warnings", text, images_seen)
 
     def scalars(
         self,
@@ -92,41 +78,14 @@ class Tracker:
         row = {"step": step, "images_seen": images_seen, **values}
         self._rows[file].write(json.dumps(row) + "\n")
         for tag, value in values.items():
-            self._to_board("add_scalar", tag, value, images_seen)
-
-    def histograms(self, images_seen: int, values: Mapping[str, Tensor]) -> None:
-        """Writes a histogram of each tensor."""
-        for tag, value in values.items():
-            array = value.detach().float().cpu().numpy()
-            self._to_board("add_histogram", tag, array, images_seen)
-
-    def image(self, tag: str, grid: np.ndarray, images_seen: int) -> None:
-        """Writes a uint8 grid (H, W, C)."""
-        self._to_board("add_image", tag, grid, images_seen, dataformats="HWC")
-
-    def text(self, tag: str, text: str) -> None:
-        """Writes preformatted text."""
-        indented = "\n".join(f"    {line}" for line in text.splitlines())
-        self._to_board("add_text", tag, indented)
-
-    def hyperparameters(
-        self, settings: Mapping[str, Any], final: Mapping[str, float], images_seen: int
-    ) -> None:
-        """Fills the HParams tab: settings with final values."""
-        plain = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in settings.items()
-        }
-        # with any other run_name TensorBoard shows a second run
-        self._to_board("add_hparams", plain, dict(final), run_name=".", global_step=images_seen)
+            self.board.scalar(tag, value, images_seen)
 
     def close(self) -> None:
         """Flushes and closes all files."""
         with self._console():
             if self._bar is not None:
                 self._bar.close()
-        self._to_board("close")
-        threading.excepthook = self._excepthook
+        self.board.close()
         for file in (*self._rows.values(), self._log):
             file.close()
 
@@ -142,24 +101,6 @@ class Tracker:
             self._bar = None
             sys.stderr = open(os.devnull, "w")  # else Python fails to flush it and exits with 120
 
-    def _on_thread_error(self, args: threading.ExceptHookArgs) -> None:
-        # TensorBoard's writer thread also passes its error to the next call, which reports it
-        if not type(args.thread).__module__.startswith("tensorboard."):
-            self._excepthook(args)
-
-    def _to_board(self, method: str, *args: Any, **kwargs: Any) -> None:
-        """Calls a method of TensorBoard's writer, whose failure must not stop the run."""
-        if self._board is None:
-            return
-        try:
-            getattr(self._board, method)(*args, **kwargs)
-        except Exception as error:  # a full disk or a removed folder raise many kinds
-            self._leave_board(error)
-
-    def _leave_board(self, error: Exception) -> None:
-        self._board = None
-        self.say(f"TensorBoard cannot be written ({error}); the run continues without it")
-
 
 def _cut_back(path: Path, step: int) -> int:
     """Removes rows after `step` and an incomplete last row; returns the number of damaged rows.
@@ -174,7 +115,7 @@ def _cut_back(path: Path, step: int) -> int:
 
 
 def network_histograms(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Returns every weight and its gradient by TensorBoard tag."""
+    """Returns every weight and its gradient by name."""
     found: dict[str, Tensor] = {}
     for name, network in networks.items():
         for key, parameter in network.named_parameters():

@@ -153,7 +153,8 @@ def second_process(soak: Soak) -> None:
 def remove_tensorboard(soak: Soak) -> None:
     """The TensorBoard files are deleted during training."""
     process = soak.resume()
-    shutil.rmtree(soak.run_dir / "tb", ignore_errors=True)  # a file may appear while we delete
+    for path in soak.run_dir.glob("events.*"):
+        path.unlink()
     before = soak.last_logged()
     soak.wait(process, lambda: soak.last_logged() > before)
     process.terminate()

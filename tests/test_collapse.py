@@ -68,6 +68,6 @@ def test_collapsed_run_warns_in_tensorboard_and_stops_if_configured(
     assert 0 < int(newest.stem.removeprefix("step_")) < 100
     log = (tmp_path / "run" / "log.txt").read_text()
     assert re.search(r"warning: samples have \d% of the real images' diversity", log)
-    board = EventAccumulator(str(tmp_path / "run" / "tb")).Reload()
+    board = EventAccumulator(str(tmp_path / "run")).Reload()
     assert "warnings/text_summary" in board.Tags()["tensors"]
-    assert "samples/diversity" in board.Tags()["scalars"]
+    assert "5_samples/diversity" in board.Tags()["scalars"]

@@ -24,7 +24,9 @@ def evaluate(run: Run) -> None:
     ruler = {"metric": metric, "network": network}
     labels = reference.labels(state.g_ema.num_classes)
     values = score(run.fixed_samples(state.g_ema, reference.num, labels), reference)
+    run.floor = run.floor or score(reference.floor_images, reference)
     tags = {f"metric/{name}": value for name, value in values.items()}
+    tags |= {f"metric/{name}_floor": value for name, value in run.floor.items()}
     value, best = values[metric], _best(run, ruler)
     is_better = best is None or value < best
     if is_better:
@@ -32,7 +34,6 @@ def evaluate(run: Run) -> None:
         with replacing(run.checkpoint_dir / "best.json") as part:
             part.write_text(json.dumps({"step": state.step, **ruler, "value": value}))
     run.tracker.scalars(state.step, state.images_seen, tags, file="evaluations.jsonl")
-    run.latest |= tags
     comparison = "the best so far" if is_better else f"best {best:.4g}"
     run.tracker.say(f"step {state.step:,}: {metric} {value:.4g}, {comparison}")
 

@@ -2,6 +2,7 @@
 
 import resource
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan.config.reader import identity
+from gan.config.settings import TrainConfig
 from gan.files import replacing
 from gan.sampling import grid, save_gif, to_pil
 from gan.tracking import Tracker, network_histograms
@@ -19,7 +21,7 @@ from gan.training.state import environment, num_parameters
 from gan.training.steps import ema_decay, learning_rates
 
 NUM_SHOWN = 64  # images in the grids of a run
-_HISTOGRAM_EVERY_LOGS = 20
+_FIRST_HISTOGRAMS = 1000  # images seen; the next ones follow at twice as many, and so on
 _MAX_GIF_FRAMES = 60
 
 
@@ -39,12 +41,14 @@ def begin(run: Run, notes: list[str]) -> None:
     )
     for note in notes:
         run.tracker.say(note)
+    run.tracker.board.begin_session(identity(cfg))
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
         to_pil(real).save(run.sample_dir / "real.png")
-        run.tracker.image("images/real", real, 0)
+        run.tracker.board.image("images/real", real, 0)
         for name in ("config.yaml", "meta.json"):
-            run.tracker.text(name, (run.run_dir / name).read_text())
+            text = (run.run_dir / name).read_text()
+            run.tracker.board.text(name, textwrap.indent(text, "    "))  # preformatted
 
 
 def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
@@ -66,10 +70,12 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
     if "samples/diversity" in run.latest:
         means["samples/diversity"] = run.latest["samples/diversity"]  # of the newest grids
     run.tracker.scalars(state.step, state.images_seen, means)
+    run.tracker.board.scalar("progress/step", state.step, state.images_seen)
     histograms = {tag: value for tag, value in values.items() if value.dim()}
-    if (state.step // train.log_every_steps) % _HISTOGRAM_EVERY_LOGS == 0:
+    if _histograms_due(state.step, train):
         histograms |= network_histograms({"g": state.g, "d": state.d})
-    run.tracker.histograms(state.images_seen, histograms)
+    for tag, value in histograms.items():
+        run.tracker.board.histogram(tag, value, state.images_seen)
     left = (train.num_steps - state.step) * train.batch_size / speed
     if train.max_minutes is not None:
         left = min(left, 60 * max(0.0, train.max_minutes - run.minutes))
@@ -88,7 +94,7 @@ def show(run: Run, samples: dict[str, np.ndarray]) -> None:
         sheet = grid(images)
         with replacing(_grid_path(run, name)) as part:
             to_pil(sheet).save(part)
-        run.tracker.image(f"images/{name}", sheet, run.state.images_seen)
+        run.tracker.board.image(f"images/{name}", sheet, run.state.images_seen)
 
 
 def is_shown(run: Run) -> bool:
@@ -97,25 +103,24 @@ def is_shown(run: Run) -> bool:
 
 
 def finish(run: Run, ending: Ending) -> None:
-    """Writes learning.gif, the HParams tab and the last line."""
+    """Writes learning.gif and the last line."""
     steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
     paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
     frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
     shown = [frame for frame in frames if frame]
     save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
-    settings = {
-        f"{section}.{key}": value
-        for section, values in identity(run.cfg).items()
-        for key, value in values.items()
-    }
-    tags = ("loss/d", "loss/g", "d/real", "d/fake")
-    final = {f"final/{t}": v for t, v in run.latest.items() if t in tags or "metric/" in t}
-    run.tracker.hyperparameters(settings, final, run.state.images_seen)
     what = {Ending.DONE: "done", Ending.TIME_UP: "train.max_minutes are over"}
     run.tracker.say(
         f"{what.get(ending, 'stopped')}: step {run.state.step:,}, "
         f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.sample_dir}"
     )
+
+
+def _histograms_due(step: int, train: TrainConfig) -> bool:
+    """Tells whether 1,000, 2,000, 4,000 ... images were passed since the last log."""
+    before = (step - 1) // train.log_every_steps * train.log_every_steps
+    last, now = (n * train.batch_size // _FIRST_HISTOGRAMS for n in (before, step))
+    return now.bit_length() > last.bit_length()
 
 
 def _grid_path(run: Run, name: str, step: int | None = None) -> Path:

@@ -95,6 +95,7 @@ class Run:
     has_checkpoint: bool = False  # saved by this or an earlier call
     collapsed: str = ""  # the signs of collapse, once they have lasted
     reference: Reference | None = None  # of evaluation, made when first needed
+    floor: dict[str, float] = field(default_factory=dict)  # the scores of real images, likewise
     ending: Ending | None = None
 
     @property
