@@ -13,6 +13,7 @@ import re
 import statistics
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,12 @@ from gan.config.reader import load_config
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 Seed = dict[str, Any]  # the record of one run
 Records = dict[str, list[Seed]]  # by row
+Curve = list[tuple[int, list[float]]]  # images seen, and the distance of each seed
 
 GAN = [sys.executable, "-m", "gan"]
 RECORDS = Path("docs/results")
@@ -42,6 +46,9 @@ COLUMNS = {
     "modes": "modes",
     "modes_kl": "modes, KL",
 }
+# Okabe and Ito's palette without its pale colours, for colour-blind readers
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)))
 _MIN_EVALUATIONS = 6  # of a run whose drift is shown
 
 
@@ -172,24 +179,63 @@ def end_over_best(curve: list[tuple[int, float]]) -> float:
 
 
 def draw_curves(records: Records, path: Path) -> None:
-    """Draws the mean distance against images seen, with a band from minimum to maximum."""
-    figure, axis = plt.subplots(figsize=(9, 5))
-    for number, (name, seeds) in enumerate(records.items()):
-        runs = [dict(map(tuple, s["curve"])) for s in seeds]
-        seen = sorted(set.intersection(*(set(r) for r in runs)))
-        if len(seen) < 2:
-            continue  # evaluated only at the end
-        values = [[r[x] for r in runs] for x in seen]
-        mean = list(map(statistics.mean, values))
-        style = "-" if number < 10 else "--"  # matplotlib has ten colours
-        (line,) = axis.plot(seen, mean, style, label=_title(name), linewidth=1.2)
-        band = list(map(min, values)), list(map(max, values))
-        axis.fill_between(seen, *band, color=line.get_color(), alpha=0.15)
-    axis.set(xlabel="images seen", ylabel="Fréchet distance", yscale="log")
-    axis.legend(fontsize=7, ncol=2)
-    figure.tight_layout()
+    """Draws the mean distance against images seen, with a band from minimum to maximum.
+
+    The lowest final value comes first. Many rows get a panel each, which repeats the first row.
+    """
+    curves = {_title(name): _curve(seeds) for name, seeds in records.items()}
+    curves = {title: curve for title, curve in curves.items() if len(curve) > 1}
+    titles = sorted(curves, key=lambda title: statistics.mean(curves[title][-1][1]))
+    if len(titles) > len(COLOURS):
+        figure = _panels(curves, titles)
+    else:
+        figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+        for title, colour, dash in zip(titles, COLOURS, DASHES, strict=False):
+            _draw_curve(axis, curves[title], colour, dash, title)
+        axis.set(xlabel="images seen", ylabel="Fréchet distance", yscale="log")
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.legend(reverse=True)  # like the ends of the curves, the highest above
     figure.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(figure)
+
+
+def _panels(curves: dict[str, Curve], titles: list[str]) -> Figure:
+    """Draws a panel for each curve but the first one, which is black in all of them."""
+    first = next(iter(curves))
+    others = [title for title in titles if title != first]
+    figure, axes = plt.subplots(
+        -(-len(others) // 3), 3, figsize=(9, 13), sharex=True, sharey=True, layout="constrained"
+    )
+    for axis in axes.flat[len(others) :]:
+        axis.remove()
+    for axis, title in zip(axes.flat, others, strict=False):
+        _draw_curve(axis, curves[first], "black", DASHES[1])
+        _draw_curve(axis, curves[title], COLOURS[0], DASHES[0])
+        axis.set_title("\n".join(textwrap.wrap(title, 34)), fontsize=10)
+        final = _number(statistics.mean(curves[title][-1][1]))
+        axis.text(0.95, 0.93, final, ha="right", va="top", transform=axis.transAxes)
+        axis.set(yscale="log")
+        axis.locator_params(axis="x", nbins=3)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.grid(alpha=0.3)
+    final = _number(statistics.mean(curves[first][-1][1]))
+    figure.suptitle(f"dashed: {first} ({final}); blue: with the change; number: final value")
+    figure.supxlabel("images seen")
+    figure.supylabel("Fréchet distance")
+    return figure
+
+
+def _curve(seeds: list[Seed]) -> Curve:
+    """Returns the distances of all seeds at each number of images where all were evaluated."""
+    runs = [dict(map(tuple, seed["curve"])) for seed in seeds]
+    seen = sorted(set.intersection(*(set(run) for run in runs)))
+    return [(images, [run[images] for run in runs]) for images in seen]
+
+
+def _draw_curve(axis: Axes, curve: Curve, colour: str, dash: Any, label: str = "") -> None:
+    seen, values = zip(*curve, strict=True)
+    axis.plot(seen, [*map(statistics.mean, values)], color=colour, linestyle=dash, label=label)
+    axis.fill_between(seen, [*map(min, values)], [*map(max, values)], color=colour, alpha=0.15)
 
 
 def with_generated(page: str, generated: str) -> str:

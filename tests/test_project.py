@@ -8,6 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+import gan
 
 
 def requirements() -> list[str]:
@@ -64,3 +67,30 @@ def test_architecture_tree_names_every_module() -> None:
     tree = Path("docs/architecture.md").read_text().split("    gan/")[1].split("    scripts/")[0]
     modules = [path.name for path in Path("gan").rglob("*.py") if path.name != "__init__.py"]
     assert sorted(re.findall(r"\w+\.py", tree)) == sorted(modules)
+
+
+def test_every_file_names_the_same_version_and_licence() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load(Path("CITATION.cff").read_text())
+    assert project["version"] == gan.__version__ == citation["version"]
+    assert project["version"] in Path("CHANGELOG.md").read_text()
+    assert citation["license"] in Path("LICENSE").read_text().splitlines()[0]
+    assert citation["authors"][0]["name"] in Path("LICENSE").read_text()
+
+
+def test_hosted_ci_runs_the_ci_script_on_the_oldest_python() -> None:
+    text = Path(".github/workflows/ci.yml").read_text()
+    workflow = yaml.load(text, yaml.BaseLoader)  # the safe one reads the key `on` as true
+    job = workflow["jobs"]["test"]
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert all(Path(command).is_file() for command in commands) and ".ci/run" in commands
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    assert f">={job['strategy']['matrix']['python'][0]}" == project["requires-python"]
+    assert set(workflow["on"]) == {"push", "pull_request"}
+
+
+def test_container_leaves_out_what_git_ignores() -> None:
+    left_out = set(Path(".dockerignore").read_text().splitlines())
+    ignored = Path(".gitignore").read_text().split()
+    for name in (line.rstrip("/") for line in ignored if not line.startswith("!")):
+        assert {name, f"**/{name}"} & left_out, name

@@ -54,6 +54,20 @@ def test_notebook_has_one_table_per_group(script: ModuleType) -> None:
     assert (script.SUMMARY.parent / "figures" / "results_quickstart.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("group", ["MNIST", "Ablations"])
+def test_no_two_curves_in_a_chart_have_the_same_colour(
+    group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list = []
+    monkeypatch.setattr(results_table.plt, "close", drawn.append)
+    records = results_table.by_group(results_table.load_records())[group]
+    results_table.draw_curves(records, tmp_path / "curves.png")
+    (figure,) = drawn
+    charts = [[line.get_color() for line in axis.lines] for axis in figure.axes]
+    assert all(len(set(chart)) == len(chart) >= 2 for chart in charts)
+    assert sum(map(len, charts)) >= len([s for s in records.values() if len(s[0]["curve"]) > 1])
+
+
 def test_opening_table_has_the_baseline_beside_its_row(script: ModuleType) -> None:
     curve = range(100, 1001, 100)
     for row in ("quickstart", "mnist", "hinge"):
