@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import results_table
+from matplotlib.figure import Figure
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def test_no_two_curves_in_a_chart_have_the_same_colour(
 ) -> None:
     drawn: list = []
     monkeypatch.setattr(results_table.plt, "close", drawn.append)
+    monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)  # takes seconds
     records = results_table.by_group(results_table.load_records())[group]
     results_table.draw_curves(records, tmp_path / "curves.png")
     (figure,) = drawn
