@@ -123,6 +123,18 @@ def small_disk() -> Iterator[SmallDisk]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Limits this process to 200 MB more memory than it has."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(
+        resource.RLIMIT_AS, (pages * resource.getpagesize() + 200_000_000, limits[1])
+    )
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real data sets; skips the test if there is none."""

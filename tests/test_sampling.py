@@ -1,8 +1,6 @@
 """From checkpoints to images: the same bytes for a seed, files, labels, bad checkpoints."""
 
 import hashlib
-import resource
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,18 +182,6 @@ def test_grid_has_its_images_in_reading_order() -> None:
     assert sheet.shape == (2 * 4 + 2, 3 * 4 + 2, 1)
     assert [int(sheet[2, left, 0]) for left in (2, 6, 10)] == [0, 1, 2]
     assert [int(sheet[6, left, 0]) for left in (2, 6, 10)] == [3, 4, 5]
-
-
-@pytest.fixture
-def little_memory() -> Iterator[None]:
-    """Limits this process to 200 MB more memory than it has."""
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(
-        resource.RLIMIT_AS, (pages * resource.getpagesize() + 200_000_000, limits[1])
-    )
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def test_config_of_another_network_is_refused_before_memory_is_allocated(

@@ -27,12 +27,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         key, equals, text = override.partition("=")
         section, dot, field = key.partition(".")
         if not (equals and dot):
-            raise ConfigError(f"--set expects section.key=value; got {override!r}")
+            raise ConfigError(f"--set expects section.key=value; got {override!r:.200}")
         try:
             is_text = _annotation(section, field) in (str, str | None) and text != "null"
             parsed = text if is_text else parse_yaml(text)  # a path may look like other YAML
         except ValueError as error:
-            raise ConfigError(f"--set {override}: {error}") from None
+            raise ConfigError(f"--set {override:.200}: {error}") from None
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
             raise ConfigError(f"{path}: section {section} must hold keys; got {brief(inner)}")
