@@ -1,4 +1,4 @@
-"""The output of a run: console, log.txt, metrics.jsonl, evaluations.jsonl and TensorBoard.
+"""The output of a run: its console, metrics.jsonl, evaluations.jsonl and TensorBoard.
 
 TensorBoard's x axis is images seen. If TensorBoard cannot be written, the tracker says so once and
 the run continues without it.
@@ -6,23 +6,17 @@ the run continues without it.
 
 import json
 import logging
-import os
-import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from gan.console import Console
 from gan.files import parse_row, replacing
-
-_STATUS_EVERY_S = 5.0
 
 
 class Tracker:
@@ -30,17 +24,14 @@ class Tracker:
 
     def __init__(self, run_dir: Path, *, step: int, images_seen: int, num_steps: int) -> None:
         """Removes what an earlier process wrote after `step`, from which the run resumes."""
-        self._log = open(run_dir / "log.txt", "a", buffering=1)
-        self._bar = None
-        if sys.stderr.isatty():
-            shape = "{percentage:3.0f}%|{bar:8}| {desc}"
-            self._bar = tqdm(total=num_steps, initial=step, bar_format=shape, dynamic_ncols=True)
-        self._last_status = 0.0
+        self.console = Console(run_dir / "log.txt", step=step, num_steps=num_steps)
         self._rows: dict[str, TextIO] = {}
         for name in ("metrics.jsonl", "evaluations.jsonl"):
             path = run_dir / name
             if count := _cut_back(path, step):
-                self.say(f"warning: {path}: skipped {count} damaged rows, which stay in the file")
+                self.console.say(
+                    f"warning: {path}: skipped {count} damaged rows, which stay in the file"
+                )
             self._rows[name] = open(path, "a", buffering=1)
         # points after this step belong to steps that are computed again
         purge_step = images_seen + 1 if step else 0
@@ -54,30 +45,9 @@ class Tracker:
         except OSError as error:
             self._leave_board(error)
 
-    def say(self, text: str) -> None:
-        """Prints a line and writes it to log.txt."""
-        self._keep(text)
-        with self._console():
-            if self._bar is not None:
-                self._bar.write(text, file=sys.stderr)
-            else:
-                print(text, file=sys.stderr, flush=True)
-
-    def status(self, step: int, text: str) -> None:
-        """Updates the bar on a terminal; elsewhere prints the line every few seconds."""
-        if self._bar is not None:
-            self._keep(text)
-            with self._console():
-                self._bar.set_description_str(text, refresh=False)
-                self._bar.update(step - self._bar.n)
-                self._bar.refresh()
-        elif time.monotonic() - self._last_status >= _STATUS_EVERY_S:
-            self._last_status = time.monotonic()
-            self.say(text)
-
     def warn(self, text: str, images_seen: int) -> None:
         """Prints a warning and writes it to TensorBoard."""
-        self.say(f"warning: {text}")
+        self.console.say(f"warning: {text}")
         self._to_board("add_text", "warnings", text, images_seen)
 
     def scalars(
@@ -122,25 +92,11 @@ class Tracker:
 
     def close(self) -> None:
         """Flushes and closes all files."""
-        with self._console():
-            if self._bar is not None:
-                self._bar.close()
         self._to_board("close")
         threading.excepthook = self._excepthook
-        for file in (*self._rows.values(), self._log):
+        for file in self._rows.values():
             file.close()
-
-    def _keep(self, text: str) -> None:
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    @contextmanager
-    def _console(self) -> Iterator[None]:
-        """Lets the run continue, with log.txt alone, when the console can no longer be written."""
-        try:
-            yield
-        except OSError:
-            self._bar = None
-            sys.stderr = open(os.devnull, "w")  # else Python fails to flush it and exits with 120
+        self.console.close()
 
     def _on_thread_error(self, args: threading.ExceptHookArgs) -> None:
         # TensorBoard's writer thread also passes its error to the next call, which reports it
@@ -158,7 +114,7 @@ class Tracker:
 
     def _leave_board(self, error: Exception) -> None:
         self._board = None
-        self.say(f"TensorBoard cannot be written ({error}); the run continues without it")
+        self.console.say(f"TensorBoard cannot be written ({error}); the run continues without it")
 
 
 def _cut_back(path: Path, step: int) -> int:

@@ -175,7 +175,7 @@ with stop_on_signals() as stop:
 """
 
 
-def test_second_ctrl_c_ends_the_process_at_once() -> None:
+def test_first_ctrl_c_is_answered_and_the_second_ends_the_process_at_once() -> None:
     endless = [sys.executable, "-c", _ENDLESS_STEP]
     process = subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -183,7 +183,8 @@ def test_second_ctrl_c_ends_the_process_at_once() -> None:
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "asked to stop\n"
         process.send_signal(signal.SIGINT)
-        assert process.communicate()[1] == ""
+        answer = "finishing the step, then saving; once more to quit\n"
+        assert process.communicate()[1] == answer
         assert process.returncode == -signal.SIGINT
     finally:
         process.kill()
@@ -361,11 +362,11 @@ def test_diverged_state_is_never_the_best_checkpoint(
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
-def test_terminal_shows_progress_bars_and_the_whole_status_line(
+def test_terminal_shows_progress_bars_and_a_status_line_that_fits(
     config: Path, tmp_path: Path
 ) -> None:
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     words = ["train", config, "--run-dir", tmp_path / "run", "--set",
              "train.evaluate_every_steps=4"]  # fmt: skip
     process = subprocess.Popen(command(*words), stderr=theirs)
@@ -380,7 +381,10 @@ def test_terminal_shows_progress_bars_and_the_whole_status_line(
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
     packed = [line for line in lines if line.startswith("packing: 100%")]
     assert len(packed) == 2  # the training and the held-out images
-    assert any(re.match(r"100%\|█+\| step 4/4 .* images/s  0:00 left$", line) for line in lines)
+    *_, status, last, _ = lines
+    assert re.match(r"100%\|█+\| 4/4  [\d,]+ images/s  00:00 left  D\(x\) .*  D\(G", status), lines
+    assert len(status) == 80
+    assert last.startswith("done: step 4, 32 images")
 
 
 def test_full_disk_exits_with_4_and_the_run_resumes_with_more_room(

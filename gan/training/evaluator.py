@@ -31,7 +31,7 @@ def evaluate(run: Run) -> None:
     run.tracker.scalars(state.step, state.images_seen, tags, file="evaluations.jsonl")
     run.latest |= tags
     comparison = "the best so far" if is_better else f"best {best:.4g}"
-    run.tracker.say(f"step {state.step:,}: {metric} {value:.4g}, {comparison}")
+    run.tracker.console.say(f"step {state.step:,}: {metric} {value:.4g}, {comparison}")
 
 
 def is_evaluated(run: Run) -> bool:

@@ -103,13 +103,14 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
     ending = Ending.DONE if run.state.step >= run.cfg.train.num_steps else None
     if ending and not caught_up:
         if run.is_first:
-            run.tracker.say(
+            run.tracker.console.end(
                 f"already done: step {run.state.step:,} of train.num_steps "
                 f"{run.cfg.train.num_steps:,}"
             )
         return ending
     stream = _batches(run)
     run.window = Window()
+    run.pace.append((run.state.images_seen, 0.0))
     while not ending:
         values = _one_step(run, stream)
         ending = _ending(run, stop)
@@ -155,6 +156,8 @@ def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
     train, step = run.cfg.train, run.state.step
     if _is_due(train.log_every_steps, step, is_last):
         _log(run, values)
+    if run.is_first:
+        report.progress(run)
     shows, evaluates = _due_events(run, is_last=is_last)
     is_unsaved = run.is_first and not run.has_checkpoint and run.minutes >= _FIRST_SAVE_MINUTES
     saves = is_unsaved or _is_due(train.checkpoint_every_steps, step, is_last)
@@ -208,6 +211,7 @@ def _log(run: Run, values: dict[str, Tensor]) -> None:
         _diverged(run, ", ".join(bad) or "another rank's loss")
     if run.is_first:
         report.log(run, means, values)
+    run.logged_s = run.busy_s
     run.window = Window()
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from gan.config.reader import identity
+from gan.console import STATUS_EVERY_S
 from gan.files import replacing
 from gan.sampling import grid, save_gif, to_pil
 from gan.tracking import Tracker, network_histograms
@@ -21,6 +23,7 @@ from gan.training.steps import ema_decay, learning_rates
 NUM_SHOWN = 64  # images in the grids of a run
 _HISTOGRAM_EVERY_LOGS = 20
 _MAX_GIF_FRAMES = 60
+_SHOW_EVERY_S = 1.0
 
 
 def begin(run: Run, notes: list[str]) -> None:
@@ -32,13 +35,16 @@ def begin(run: Run, notes: list[str]) -> None:
         run.run_dir, step=state.step, images_seen=state.images_seen, num_steps=cfg.train.num_steps
     )
     shape = "x".join(map(str, cfg.data.image_shape))
-    run.tracker.say(
+    say = run.tracker.console.say
+    say(
         f"{run.run_dir}: {len(run.packed):,} images {shape} from {cfg.data.source}; "
         f"G {num_parameters(state.g):,}, D {num_parameters(state.d):,} parameters; "
         f"{state.device.type}, {state.precision}"
     )
     for note in notes:
-        run.tracker.say(note)
+        say(note)
+    if not run.tracker.console.has_status_line:
+        say(f"a status line every {STATUS_EVERY_S:g} s; every logged step is in metrics.jsonl")
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
         to_pil(real).save(run.sample_dir / "real.png")
@@ -70,16 +76,36 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
     if (state.step // train.log_every_steps) % _HISTOGRAM_EVERY_LOGS == 0:
         histograms |= network_histograms({"g": state.g, "d": state.d})
     run.tracker.histograms(state.images_seen, histograms)
-    left = (train.num_steps - state.step) * train.batch_size / speed
+    run.tracker.console.status(_status(run))
+
+
+def progress(run: Run) -> None:
+    """Updates the status line, at most once a second; called after every step."""
+    if run.busy_s - run.pace[-1][1] >= _SHOW_EVERY_S:
+        run.pace.append((run.state.images_seen, run.busy_s))
+        run.tracker.console.show(run.state.step, _status(run))
+
+
+def _status(run: Run) -> list[str]:
+    """Returns what the status line says, the most important first."""
+    state, train, latest = run.state, run.cfg.train, run.latest
+    seen, began = run.pace[0]
+    speed = (state.images_seen - seen) / (run.busy_s - began)
+    left = (train.num_steps - state.step) * train.batch_size / speed if speed else 0.0
     if train.max_minutes is not None:
         left = min(left, 60 * max(0.0, train.max_minutes - run.minutes))
-    run.tracker.status(
-        state.step,
-        f"step {state.step:,}/{train.num_steps:,}  {state.images_seen / 1000:,.1f}k images  "
-        f"D {means['loss/d']:.3f} G {means['loss/g']:.3f}  D(x) {means['d/real']:.2f} "
-        f"D(G(z)) {means['d/fake']:.2f} -> {means['d/fake_after']:.2f}  "
-        f"{speed:,.0f} images/s  {_clock(left)} left",
-    )
+    fields = [
+        f"{state.step:,}/{train.num_steps:,}",
+        f"{speed:,.0f} images/s",
+        f"{tqdm.format_interval(left)} left",
+    ]
+    if "loss/d" in latest:
+        fields += [
+            f"D(x) {latest['d/real']:.2f}",
+            f"D(G(z)) {latest['d/fake']:.2f}",
+            f"loss D {latest['loss/d']:.2f} G {latest['loss/g']:.2f}",
+        ]
+    return [*fields, f"{state.images_seen:,} images"]
 
 
 def show(run: Run, samples: dict[str, np.ndarray]) -> None:
@@ -98,6 +124,7 @@ def is_shown(run: Run) -> bool:
 
 def finish(run: Run, ending: Ending) -> None:
     """Writes learning.gif, the HParams tab and the last line."""
+    run.tracker.console.show(run.state.step, _status(run))
     steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
     paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
     frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
@@ -112,7 +139,7 @@ def finish(run: Run, ending: Ending) -> None:
     final = {f"final/{t}": v for t, v in run.latest.items() if t in tags or "metric/" in t}
     run.tracker.hyperparameters(settings, final, run.state.images_seen)
     what = {Ending.DONE: "done", Ending.TIME_UP: "train.max_minutes are over"}
-    run.tracker.say(
+    run.tracker.console.end(
         f"{what.get(ending, 'stopped')}: step {run.state.step:,}, "
         f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.sample_dir}"
     )
@@ -139,9 +166,3 @@ def _memory_mib(device: torch.device) -> float:
         return int(text.split("VmHWM:")[1].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
