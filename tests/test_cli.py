@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 import yaml
 from PIL import Image
 
-from gan.machine.ranks import Ranks
 from tests.conftest import TINY, gan
 
 SMOKE = Path("configs/smoke.yaml").resolve()
@@ -217,10 +215,14 @@ def test_runs_without_a_directory_are_numbered(
 def test_batch_size_that_ranks_cannot_share_is_a_config_error(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gan.training.loop.process_group", lambda _: nullcontext(Ranks(0, 3)))
+    """Before images are packed or a directory is made."""
+    torchrun = {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "3"}
+    for name, value in torchrun.items():
+        monkeypatch.setenv(name, value)
     shown = gan("train", config, "--run-dir", tmp_path / "run")
     assert shown.exit_code == 2
     assert "train.batch_size must be a multiple of 3 (world size 3 x model.pac 1)" in shown.output
+    assert not (tmp_path / "packed").exists() and not (tmp_path / "run").exists()
 
 
 def test_full_gpu_memory_is_reported_in_one_line_and_exits_with_1(

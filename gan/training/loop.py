@@ -21,14 +21,14 @@ from gan.data.pack import pack
 from gan.errors import ConfigError, NonFinite
 from gan.files import remove_unfinished
 from gan.machine.precision import choose_device, choose_precision
-from gan.machine.ranks import Ranks, from_first, largest, process_group
+from gan.machine.ranks import Ranks, from_first, largest, launched_rank, process_group
 from gan.machine.signals import StopRequest, stop_on_signals
 from gan.metrics.reference import held_out_images
 from gan.tracking import gradient_norm
 from gan.training import evaluator, report
 from gan.training.collapse import diversity
 from gan.training.dry_run import require_classes, require_memory
-from gan.training.resume import initialise, resume
+from gan.training.resume import initialise, require_resumable, resume
 from gan.training.run import Ending, Run, Window
 from gan.training.run_dir import locked, next_run_dir
 from gan.training.state import all_finite, make_state, settle
@@ -53,17 +53,16 @@ def train(
     """
     started = time.monotonic()
     device = choose_device(device_name)
+    _check_before_data(cfg, run_dir, device)
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
     # outside the process group, whose timeout is shorter than packing may take
-    packed = pack(open_source(cfg.data, download=True), cfg.data)
-    require_classes(cfg, len(packed.classes))
+    source = open_source(cfg.data, download=True)
+    require_classes(cfg, len(source.classes))
+    packed = pack(source, cfg.data)
     held_out = held_out_images(cfg.data) if cfg.train.evaluate_every_steps else None
     with process_group(device) as ranks, stop_on_signals() as stop:
-        if problem := batch_size_problem(cfg, ranks.world_size):
-            raise ConfigError(problem)
         _require_equal_ranks(cfg, packed.checksum, ranks)
-        require_memory(cfg, len(packed.classes), device, ranks.world_size)
         if run_dir is None:
             made = next_run_dir(Path("runs"), name) if ranks.is_first else None
             run_dir = from_first(made, ranks)
@@ -83,6 +82,16 @@ def train(
             finally:
                 run.tracker.close()
     return run
+
+
+def _check_before_data(cfg: Config, run_dir: Path | None, device: torch.device) -> None:
+    """Raises ValueError for what is known before images are downloaded and packed."""
+    rank = launched_rank()
+    if problem := batch_size_problem(cfg, rank.world_size):
+        raise ConfigError(problem)
+    require_memory(cfg, 1, device, rank.world_size)  # more classes need little more
+    if rank.is_first and run_dir and run_dir.exists():
+        require_resumable(run_dir, cfg)
 
 
 def _require_equal_ranks(cfg: Config, data: str, ranks: Ranks) -> None:

@@ -5,27 +5,31 @@ from reprlib import repr as brief
 
 from gan.checkpoint import BadCheckpoint, Checkpoint, newest_checkpoint, read_checkpoint
 from gan.config.reader import differences, identity, parse_config
+from gan.config.settings import Config
 from gan.machine.ranks import from_first
 from gan.training.run import Run
+from gan.training.run_dir import locked
 from gan.training.state import environment, load_networks, restore
+
+
+def require_resumable(run_dir: Path, cfg: Config) -> None:
+    """Raises ValueError if an existing directory is in use, or `resume` would refuse it."""
+    with locked(run_dir):
+        checkpoint, _ = _newest(run_dir / "checkpoints")
+    if checkpoint:
+        _require_same_run(checkpoint, cfg, checkpoint.data)
 
 
 def resume(run: Run) -> list[str]:
     """Restores the newest good checkpoint of the run directory; returns notes for the log."""
-    checkpoint, errors = newest_checkpoint(run.checkpoint_dir) if run.is_first else (None, [])
-    if errors and not checkpoint:
-        raise BadCheckpoint(
-            "\n".join(map(str, errors))
-            + f"\nno good checkpoint in {run.checkpoint_dir}; nothing was deleted; move that "
-            "folder away to start again"
-        )
+    checkpoint, errors = _newest(run.checkpoint_dir) if run.is_first else (None, [])
     path = from_first(checkpoint.path if checkpoint else None, run.state.ranks)
     if path is None:
         lost = run.is_first and (run.run_dir / "log.txt").exists()
         return ["no checkpoint of the earlier calls; starting at step 0"] if lost else []
     run.has_checkpoint = True
     checkpoint = checkpoint or read_checkpoint(path)
-    _require_same_run(run, checkpoint)
+    _require_same_run(checkpoint, run.cfg, run.packed.checksum)
     try:
         restore(run.state, checkpoint)
     except BadCheckpoint as error:
@@ -44,16 +48,27 @@ def resume(run: Run) -> list[str]:
     return [*notes, f"resuming from {path.name}"]
 
 
+def _newest(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoint]]:
+    checkpoint, errors = newest_checkpoint(folder)
+    if errors and not checkpoint:
+        raise BadCheckpoint(
+            "\n".join(map(str, errors))
+            + f"\nno good checkpoint in {folder}; nothing was deleted; move that folder away to "
+            "start again"
+        )
+    return checkpoint, errors
+
+
 def _short(value: object) -> str:
     return value[:100] if isinstance(value, str) else brief(value)
 
 
-def _require_same_run(run: Run, checkpoint: Checkpoint) -> None:
+def _require_same_run(checkpoint: Checkpoint, cfg: Config, data: str) -> None:
     path = checkpoint.path
     old = identity(parse_config(checkpoint.config, origin=str(path)))
-    differ = differences(old, identity(run.cfg), "checkpoint", "config")
-    if checkpoint.data != run.packed.checksum:
-        differ.append(f"data.source {run.cfg.data.source}: the images have changed")
+    differ = differences(old, identity(cfg), "checkpoint", "config")
+    if checkpoint.data != data:
+        differ.append(f"data.source {cfg.data.source}: the images have changed")
     if differ:
         raise ValueError(
             f"{path.parent.parent} holds another run; choose a new --run-dir (and train.init_from: "
