@@ -13,7 +13,6 @@ from tqdm import tqdm
 STATUS_EVERY_S = 5.0  # where there is no terminal, and in log.txt
 _SHAPE = "{percentage:3.0f}%|{bar}| {desc}"
 _SHORTEST = len("100%|    | ")  # the status line without its text
-_COLUMNS = 80  # of a terminal that does not tell
 
 
 class Console:
@@ -29,7 +28,8 @@ class Console:
                 initial=step,
                 bar_format=_SHAPE,
                 desc=f"{step:,}/{num_steps:,}",
-                ncols=_COLUMNS,
+                ncols=_columns(),
+                position=0,
             )
 
     @property
@@ -50,7 +50,7 @@ class Console:
         if self._bar is None:
             return
         with self._guarded():
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
+            columns = _columns()
             texts = list(accumulate(fields, "{}  {}".format))
             fit = [text for text in texts if len(text) <= columns - _SHORTEST]
             self._bar.ncols, self._bar.n = columns, step
@@ -93,3 +93,7 @@ class Console:
         except OSError:
             self._bar = None
             sys.stderr = open(os.devnull, "w")  # else Python fails to flush it and exits with 120
+
+
+def _columns() -> int:
+    return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0 if it does not know

@@ -458,6 +458,15 @@ def test_max_minutes_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert "train.max_minutes are over: step" in last_line
 
 
+def test_run_ended_by_max_minutes_says_how_to_resume(config: Path, tmp_path: Path) -> None:
+    limit = ["--set", "train.max_minutes=0.0001"]
+    shown = gan("train", config, "--run-dir", tmp_path / "run", *limit)
+    assert shown.exit_code == 0
+    hint = re.search(r"stopped and saved; to resume: gan (train .*)", shown.stderr)[1]
+    again = gan(*shlex.split(hint))
+    assert again.exit_code == 0 and "resuming from step_00000001.pt" in again.stderr
+
+
 def test_finished_run_reports_that_and_keeps_its_checkpoints(
     finished_run: Path, tmp_path: Path
 ) -> None:

@@ -124,7 +124,8 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
         values = _one_step(run, stream)
         ending = _ending(run, stop)
         if ending and ending.is_signal:
-            _save(run)  # and nothing else: the sender of a signal may not wait
+            with run.window.paused():
+                _save(run)  # and nothing else: the sender of a signal may not wait
         else:
             _after_step(run, values, is_last=ending is not None)
     if ending == Ending.COLLAPSED:
