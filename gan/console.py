@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-STATUS_EVERY_S = 5.0  # where there is no terminal, and in log.txt
+_STATUS_S = 5.0  # where there is no terminal, and in log.txt
 _SHAPE = "{percentage:3.0f}%|{bar}| {desc}"
 _SHORTEST = len("100%|    | ")  # the status line without its text
 
@@ -20,21 +20,14 @@ class Console:
 
     def __init__(self, log: Path, *, step: int, num_steps: int) -> None:
         self._log = open(log, "a", buffering=1)
-        self._last_status = -STATUS_EVERY_S
+        self._last_status = -_STATUS_S
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(
-                total=max(step, num_steps),
-                initial=step,
-                bar_format=_SHAPE,
-                desc=f"{step:,}/{num_steps:,}",
-                ncols=_columns(),
-                position=0,
-            )
-
-    @property
-    def has_status_line(self) -> bool:
-        return self._bar is not None
+            text = f"{step:,}/{num_steps:,}"
+            self._bar = tqdm(total=max(step, num_steps), initial=step, bar_format=_SHAPE,
+                             desc=text, ncols=_columns(), position=0)  # fmt: skip
+        else:
+            self.say(f"a status line every {_STATUS_S:g} s; every logged step is in metrics.jsonl")
 
     def say(self, text: str) -> None:
         """Prints a line and writes it to log.txt."""
@@ -58,14 +51,10 @@ class Console:
 
     def status(self, fields: Sequence[str]) -> None:
         """Writes the fields to log.txt, and prints them if there is no terminal, every 5 s."""
-        if time.monotonic() - self._last_status < STATUS_EVERY_S:
-            return
-        self._last_status = time.monotonic()
-        text = f"step {'  '.join(fields)}"
-        if self._bar is None:
-            self.say(text)
-        else:
-            self._keep(text)
+        if time.monotonic() - self._last_status >= _STATUS_S:
+            self._last_status = time.monotonic()
+            write = self.say if self._bar is None else self._keep
+            write(f"step {'  '.join(fields)}")
 
     def end(self, text: str) -> None:
         """Prints the last line, below the status line, which stays."""

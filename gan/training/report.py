@@ -11,7 +11,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gan.config.reader import identity
-from gan.console import STATUS_EVERY_S
 from gan.files import replacing
 from gan.sampling import grid, save_gif, to_pil
 from gan.tracking import Tracker, network_histograms
@@ -43,8 +42,6 @@ def begin(run: Run, notes: list[str]) -> None:
     )
     for note in notes:
         say(note)
-    if not run.tracker.console.has_status_line:
-        say(f"a status line every {STATUS_EVERY_S:g} s; every logged step is in metrics.jsonl")
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
         to_pil(real).save(run.sample_dir / "real.png")

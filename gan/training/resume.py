@@ -13,16 +13,22 @@ from gan.training.state import environment, load_networks, restore
 
 
 def require_resumable(run_dir: Path, cfg: Config) -> None:
-    """Raises ValueError if an existing directory is in use, or `resume` would refuse it."""
+    """Raises ValueError if an existing directory is in use or holds a run with other settings."""
     with locked(run_dir):
-        checkpoint, _ = _newest(run_dir / "checkpoints")
+        checkpoint, _ = newest_checkpoint(run_dir / "checkpoints")
     if checkpoint:
         _require_same_run(checkpoint, cfg, checkpoint.data)
 
 
 def resume(run: Run) -> list[str]:
     """Restores the newest good checkpoint of the run directory; returns notes for the log."""
-    checkpoint, errors = _newest(run.checkpoint_dir) if run.is_first else (None, [])
+    checkpoint, errors = newest_checkpoint(run.checkpoint_dir) if run.is_first else (None, [])
+    if errors and not checkpoint:
+        raise BadCheckpoint(
+            "\n".join(map(str, errors))
+            + f"\nno good checkpoint in {run.checkpoint_dir}; nothing was deleted; move that "
+            "folder away to start again"
+        )
     path = from_first(checkpoint.path if checkpoint else None, run.state.ranks)
     if path is None:
         lost = run.is_first and (run.run_dir / "log.txt").exists()
@@ -46,17 +52,6 @@ def resume(run: Run) -> list[str]:
     if differ:
         notes.append(f"not bit-identical to an unbroken run: {'; '.join(differ)}")
     return [*notes, f"resuming from {path.name}"]
-
-
-def _newest(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoint]]:
-    checkpoint, errors = newest_checkpoint(folder)
-    if errors and not checkpoint:
-        raise BadCheckpoint(
-            "\n".join(map(str, errors))
-            + f"\nno good checkpoint in {folder}; nothing was deleted; move that folder away to "
-            "start again"
-        )
-    return checkpoint, errors
 
 
 def _short(value: object) -> str:
