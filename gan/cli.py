@@ -77,11 +77,12 @@ def train(
     run = run_training(cfg, run_dir, device, name=config.stem)
     if run.ending == Ending.COLLAPSED:
         fail(run.describe_collapse(), EXIT_DIVERGED)
-    if run.ending and run.ending.is_signal:
+    if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
         command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
         click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
+    if run.ending and run.ending.is_signal:
         sys.exit(run.ending)
 
 
@@ -97,9 +98,10 @@ def sample(
     run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None, device: str,
     force: bool,
 ) -> None:  # fmt: skip
-    """Write images of a run's newest checkpoint, or of a checkpoint file.
+    """Write images of a run or of a checkpoint file.
 
-    The same seed gives the same images; the first k of --num n are those of --num k.
+    Of a run, the newest checkpoint is used. The same seed gives the same images; the first k of
+    --num n are those of --num k.
     """
     _check_out(out, force, (".png", ".npz", ""))
     from gan.machine.precision import choose_device
@@ -125,7 +127,10 @@ def walk(
     run_or_checkpoint: Path, points: int, steps: int, seed: int, out: Path, label: str | None,
     device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Interpolate between latents and back to the first, as a strip or a looping GIF."""
+    """Interpolate between latents, as a strip or a looping GIF.
+
+    The last leg leads back to the first latent.
+    """
     _check_out(out, force, (".png", ".gif"))
     from gan.machine.precision import choose_device
     from gan.sampling import load_trained, save_walk
@@ -154,9 +159,10 @@ def evaluate(
     run_or_checkpoint: Path, features: str | None, num: int, draws: int, seed: int,
     data_root: str | None, device: str,
 ) -> None:  # fmt: skip
-    """Compare generated with real images, and real images with each other (the floor).
+    """Compare generated with real images.
 
-    Prints one JSON record with the values and the protocol.
+    Compares real images with each other too (the floor). Prints one JSON record with the values
+    and the protocol.
     """
     import json
 
@@ -177,7 +183,7 @@ def evaluate(
 @_SET
 @click.option("--verify", is_flag=True, help="Decode again and compare with what was packed.")
 def data(config: Path, overrides: tuple[str, ...], verify: bool) -> None:
-    """Find, check, download (where possible) and pack the images of a config."""
+    """Find or download, check and pack the images of a config."""
     from gan.config.reader import load_config
     from gan.data.datasets import NothingHeldOut, Split, open_source
     from gan.data.pack import compare, pack, summary

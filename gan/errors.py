@@ -12,7 +12,7 @@ EXIT_ERROR, EXIT_CONFIG, EXIT_DIVERGED, EXIT_DISK_FULL, EXIT_INTERRUPTED = 1, 2,
 
 
 class ConfigError(ValueError):
-    """Says what to change in a config, one problem per line."""
+    """Says what to change in a config or a command, one problem per line."""
 
 
 class NonFinite(RuntimeError):

@@ -68,7 +68,7 @@ class Trained:
         names = self.classes[: self.generator.num_classes]
         if only not in names and not (only.isdigit() and int(only) < len(names)):
             choices = ", ".join(names[:20]) or "none: it was trained without classes"
-            raise ValueError(f"--label {only}: the classes of {self.origin} are {choices}")
+            raise ConfigError(f"--label {only}: the classes of {self.origin} are {choices}")
         return torch.full((num,), names.index(only) if only in names else int(only))
 
     def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
-from gan.machine.ranks import Ranks
+from gan.training.run_dir import locked
 from tests.conftest import TINY, gan
 
 SMOKE = Path("configs/smoke.yaml").resolve()
@@ -92,6 +92,59 @@ def test_every_verb_has_help(verb: str) -> None:
     assert shown.exit_code == 0 and len(shown.output) > 100
 
 
+def test_help_shows_whole_summaries() -> None:
+    shown = gan("--help").output
+    assert shown.count("...") == 1  # [ARGS]... of the first line
+
+
+def test_missing_config_suggests_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "faces.yaml").write_text("")
+    for name, near in (
+        ("mnist", "configs/mnist.yaml"),
+        ("configs/mnits.yaml", "configs/mnist.yaml"),
+        (tmp_path / "face.yaml", tmp_path / "faces.yaml"),
+    ):
+        shown = gan("train", name)
+        assert shown.exit_code == 2
+        assert shown.stderr == f"Error: no such file {name}; did you mean {near}?\n"
+    assert "configs/ has examples" in gan("train", tmp_path / "zzz").stderr
+
+
+def test_unknown_label_is_a_usage_error_with_the_classes(
+    conditional_run: Path, tmp_path: Path
+) -> None:
+    for verb in ("sample", "walk"):
+        shown = gan(verb, conditional_run, "--label", 12, "--out", tmp_path / "a.png")
+        assert shown.exit_code == 2 and shown.stderr.endswith(" are disc, square\n")
+
+
+def test_conflicts_of_the_run_directory_are_reported_before_the_data_is_opened(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    words = ["train", tmp_path / "c.yaml", "--run-dir", finished_run]
+    data = {"source": "folder", "root": str(tmp_path / "none")}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"data": data}))
+    other = gan(*words)
+    assert other.exit_code == 1 and "holds another run" in other.stderr
+    with locked(finished_run):
+        assert "is in use by" in gan(*words).stderr
+
+
+def test_dry_run_does_not_time_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0, "step": 5.0}
+
+    def step(*args: object) -> dict[str, torch.Tensor]:
+        clock["now"] += clock["step"]
+        clock["step"] = 0.1
+        return {"loss/g": torch.zeros(())}
+
+    fake = SimpleNamespace(perf_counter=lambda: clock["now"])
+    monkeypatch.setattr("gan.training.dry_run.time", fake)
+    monkeypatch.setattr("gan.training.dry_run.one_step", step)
+    assert "speed         320 images/s\n" in gan("train", SMOKE, "--dry-run").output
+    assert 1 <= clock["now"] - 5 < 3.5
+
+
 def test_bad_config_and_bad_usage_exit_with_2(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("train: {num_step: 1}")
     for words in (["train", tmp_path / "bad.yaml"], ["train", tmp_path / "none.yaml"], ["train"],
@@ -112,6 +165,7 @@ def test_run_that_needs_too_much_memory_is_refused_with_the_amount(tmp_path: Pat
     )  # fmt: skip
     assert shown.exit_code == 2
     assert "GB of memory" in shown.output and "lower train.batch_size" in shown.output
+    assert not list(tmp_path.iterdir())  # no pack either
 
 
 def test_dry_run_reports_and_writes_nothing(tmp_path: Path) -> None:
@@ -143,6 +197,7 @@ def test_dry_run_refuses_what_the_run_would(tmp_path: Path) -> None:
     for words in (["train", config, "--dry-run"], ["train", config, "--run-dir", tmp_path / "run"]):
         shown = gan(*words)
         assert shown.exit_code == 2 and "has no classes" in shown.output
+    assert not (tmp_path / "images" / "packed").exists()
 
 
 def test_sample_and_walk_refuse_other_file_types(tiny_run: Path, tmp_path: Path) -> None:
@@ -217,10 +272,14 @@ def test_runs_without_a_directory_are_numbered(
 def test_batch_size_that_ranks_cannot_share_is_a_config_error(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gan.training.loop.process_group", lambda _: nullcontext(Ranks(0, 3)))
+    """Before images are packed or a directory is made."""
+    torchrun = {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "3"}
+    for name, value in torchrun.items():
+        monkeypatch.setenv(name, value)
     shown = gan("train", config, "--run-dir", tmp_path / "run")
     assert shown.exit_code == 2
     assert "train.batch_size must be a multiple of 3 (world size 3 x model.pac 1)" in shown.output
+    assert not (tmp_path / "packed").exists() and not (tmp_path / "run").exists()
 
 
 def test_full_gpu_memory_is_reported_in_one_line_and_exits_with_1(

@@ -424,3 +424,38 @@ def test_flip_mirrors_about_half_of_the_images(tmp_path: Path) -> None:
     found = PackedImages(sides, None, (), "", tmp_path)
     images, _ = next(batches(found, 400, seed=0, flip=True))
     assert 150 < (images[:, 0, 0, 0] == 255).sum() < 250
+
+
+@pytest.mark.parametrize("has_root", [False, True])
+def test_a_failed_download_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_root: bool
+) -> None:
+    def broken(root: str, download: bool) -> None:
+        (Path(root) / "MNIST").mkdir()
+        (Path(root) / "MNIST" / "half.gz").write_bytes(b"half")
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", broken)
+    root = tmp_path / "a" / "b"
+    if has_root:
+        root.mkdir(parents=True)
+    with pytest.raises(MissingData, match="the download failed"):
+        open_source(DataConfig(root=str(root)), download=True)
+    assert list(tmp_path.rglob("*")) == ([tmp_path / "a", root] if has_root else [])
+
+
+def test_a_download_adds_to_the_files_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake(root: str, download: bool) -> None:
+        for folder, name in (("MNIST", "images"), ("other", "b")):
+            (Path(root) / folder).mkdir()
+            (Path(root) / folder / name).write_text("new")
+
+    (tmp_path / "MNIST").mkdir()
+    (tmp_path / "MNIST" / "mine").write_text("old")
+    monkeypatch.setattr("torchvision.datasets.MNIST", fake)
+    with pytest.raises(ValueError, match="cannot be read"):  # these are not the official files
+        open_source(DataConfig(root=str(tmp_path)), download=True)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"MNIST/mine", "MNIST/images", "other/b"}

@@ -174,7 +174,7 @@ with stop_on_signals() as stop:
 """
 
 
-def test_second_ctrl_c_ends_the_process_at_once() -> None:
+def test_first_ctrl_c_is_answered_and_the_second_ends_the_process_at_once() -> None:
     endless = [sys.executable, "-c", _ENDLESS_STEP]
     process = subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -182,7 +182,8 @@ def test_second_ctrl_c_ends_the_process_at_once() -> None:
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "asked to stop\n"
         process.send_signal(signal.SIGINT)
-        assert process.communicate()[1] == ""
+        answer = "finishing the step, then saving; once more to quit\n"
+        assert process.communicate()[1] == answer
         assert process.returncode == -signal.SIGINT
     finally:
         process.kill()
@@ -360,11 +361,11 @@ def test_diverged_state_is_never_the_best_checkpoint(
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
-def test_terminal_shows_progress_bars_and_the_whole_status_line(
+def test_terminal_shows_progress_bars_and_a_status_line_that_fits(
     config: Path, tmp_path: Path
 ) -> None:
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     words = ["train", config, "--run-dir", tmp_path / "run", "--set",
              "train.evaluate_every_steps=4"]  # fmt: skip
     process = subprocess.Popen(command(*words), stderr=theirs)
@@ -379,7 +380,10 @@ def test_terminal_shows_progress_bars_and_the_whole_status_line(
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
     packed = [line for line in lines if line.startswith("packing: 100%")]
     assert len(packed) == 2  # the training and the held-out images
-    assert any(re.match(r"100%\|█+\| step 4/4 .* images/s  0:00 left$", line) for line in lines)
+    *_, status, last, _ = lines
+    assert re.match(r"100%\|█+\| 4/4  [\d,]+ images/s  00:00 left  D\(x\) .*  D\(G", status), lines
+    assert len(status) == 80
+    assert last.startswith("done: step 4, 32 images")
 
 
 def test_full_disk_exits_with_4_and_the_run_resumes_with_more_room(
@@ -451,6 +455,15 @@ def test_max_minutes_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert f"step_{run.state.step:08}.pt" in sums(tmp_path / "run")
     last_line = (tmp_path / "run" / "log.txt").read_text().splitlines()[-1]
     assert "train.max_minutes are over: step" in last_line
+
+
+def test_run_ended_by_max_minutes_says_how_to_resume(config: Path, tmp_path: Path) -> None:
+    limit = ["--set", "train.max_minutes=0.0001"]
+    shown = gan("train", config, "--run-dir", tmp_path / "run", *limit)
+    assert shown.exit_code == 0
+    hint = re.search(r"stopped and saved; to resume: gan (train .*)", shown.stderr)[1]
+    again = gan(*shlex.split(hint))
+    assert again.exit_code == 0 and "resuming from step_00000001.pt" in again.stderr
 
 
 def test_finished_run_reports_that_and_keeps_its_checkpoints(

@@ -137,6 +137,8 @@ def _read(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_YAML_BYTES:
             raise ValueError("larger than 1 MiB; a config is a short YAML file")
         values = parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no such file {path}; {_nearest(path)}") from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; configs/ has examples") from None
     except UnicodeDecodeError:
@@ -148,3 +150,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold the sections {', '.join(Config.model_fields)}")
     return values
+
+
+def _nearest(path: Path) -> str:
+    files = [*path.parent.glob("*.yaml"), *Path("configs").glob("*.yaml")]
+    by_name = {file.stem: file for file in files}
+    names = difflib.get_close_matches(path.stem, by_name, n=1)
+    return f"did you mean {by_name[names[0]]}?" if names else "configs/ has examples"

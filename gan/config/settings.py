@@ -151,7 +151,7 @@ class TrainConfig(Section):
         "warn", "after 50,000 images with a sign of collapse: warn, or save and stop"
     )
     log_every_steps: int = _free(
-        50, "cadence of the status line, scalars and the check for finite losses", ge=1
+        50, "cadence of losses, scalars and the check for finite losses", ge=1
     )
     sample_every_steps: int | None = _free(
         500, "cadence of image grids and of the check for collapse; null: start and end", ge=1

@@ -4,11 +4,14 @@ import gzip
 import hashlib
 import os
 import re
+import shutil
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -78,7 +81,7 @@ def _mnist(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
     missing = [path for path in paths if not (path.exists() or Path(f"{path}.gz").exists())]
     if missing:
         files = "\n".join(f"  {path}" for path in missing)
-        _download(name, root, f"these files (or their .gz):\n{files}", allowed=download)
+        _download(name, root, missing[0], f"these files (or their .gz):\n{files}", allowed=download)
     images, labels = (read_idx(*pair) for pair in zip(paths, md5, strict=True))
     return from_arrays(images, labels, classes=classes, place=str(raw), fingerprint="".join(md5))
 
@@ -123,7 +126,7 @@ def _cifar10(root: Path, split: Split, cfg: DataConfig, download: bool) -> Sourc
         _require_train(split, f"{images} does not exist")
     if not batches.is_dir():
         files = f"the official {batches.name}/, or cifar10_images/{{train,test}}/CLASS/*.png"
-        _download("CIFAR10", root, files, allowed=download)
+        _download("CIFAR10", root, batches, files, allowed=download)
     from torchvision.datasets import CIFAR10  # takes 3 s, so only here
 
     try:
@@ -236,19 +239,38 @@ def _require_train(split: Split, reason: str) -> None:
         raise NothingHeldOut(reason)
 
 
-def _download(name: str, root: Path, files: str, *, allowed: bool) -> None:
+def _download(name: str, root: Path, missing: Path, files: str, *, allowed: bool) -> None:
+    """Downloads a data set of torchvision, completely or not at all."""
     if not allowed:
         raise MissingData(
             f"{name} is not under {root}; download it with `gan data CONFIG`, or add {files}"
         )
     import torchvision.datasets  # takes 3 s, so only here; checks the md5 of the archives
 
+    lock = root / ".download.lock"
+    made = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".download.lock"):  # several processes may start at once
-            getattr(torchvision.datasets, name)(str(root), download=True)
+        with FileLock(lock), TemporaryDirectory(prefix=".download-", dir=root) as part:
+            if not missing.exists():  # another process may have downloaded it meanwhile
+                getattr(torchvision.datasets, name)(part, download=True)
+                _move(Path(part), root)
     except (OSError, RuntimeError) as error:
         raise MissingData(
             f"{name}: the download failed ({' '.join(str(error).split())[:200]}); "
             f"try again, or download the archives yourself and unpack them under {root}"
         ) from None
+    finally:
+        with suppress(OSError):  # the folders are not empty if the download succeeded
+            lock.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+
+
+def _move(source: Path, target: Path) -> None:
+    """Moves a file or folder; what is in a folder that exists stays."""
+    if not target.is_dir():
+        shutil.move(source, target)
+        return
+    for path in source.iterdir():
+        _move(path, target / path.name)

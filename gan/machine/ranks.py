@@ -39,6 +39,13 @@ def under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
+def launched_rank() -> Ranks:
+    """Returns the rank that torchrun gave this process, before the processes have joined."""
+    if not under_torchrun():
+        return Ranks()
+    return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Ranks]:
     """Joins the processes that torchrun started, for the duration of the block."""

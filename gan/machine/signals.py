@@ -2,9 +2,10 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from gan.machine.ranks import under_torchrun
@@ -16,7 +17,7 @@ class StopRequest:
     signum = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Records the signal; a second one ends the process at once.
+        """Records the signal and answers; a second one ends the process at once.
 
         Under torchrun a second one is ignored: Slurm signals every process and torchrun forwards
         the signal, so each rank gets it twice. torchrun kills processes that take too long.
@@ -25,6 +26,16 @@ class StopRequest:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.signum = signum
+        if not under_torchrun():
+            _answer("finishing the step, then saving; once more to quit")
+
+
+def _answer(text: str) -> None:
+    """Writes a line past Python's buffers, which the signal may have interrupted in a write."""
+    with suppress(OSError):  # the console may be closed
+        console = sys.stderr.fileno()
+        clear = "\r\x1b[K" if os.isatty(console) else ""  # the status line
+        os.write(console, f"{clear}{text}\n".encode())
 
 
 @contextmanager

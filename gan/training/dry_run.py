@@ -17,7 +17,7 @@ from gan.nn.generator import Generator
 from gan.training.state import TrainState, make_state, num_parameters
 from gan.training.steps import one_step
 
-_TIMED_STEPS = 3
+_TIMED_S = 1.0
 
 
 def memory_bytes(cfg: Config, num_classes: int, world_size: int = 1) -> int:
@@ -107,7 +107,7 @@ def dry_run(cfg: Config, device_name: str = "auto") -> str:
             f"computes on   {device.type}, {precision}",
             f"memory        about {needed / 1e6:,.0f} MB besides the libraries' own",
             f"checkpoint    {checkpoint_mb:,.0f} MB, keeps {train.keep_checkpoints}",
-            f"speed         {train.batch_size / seconds:,.0f} images/s in {_TIMED_STEPS} steps",
+            f"speed         {train.batch_size / seconds:,.0f} images/s",
             f"time          {hours} h {minutes:02} min for {train.num_steps:,} steps "
             f"({epochs:,.1f} epochs){ends}",
             "nothing was written",
@@ -121,12 +121,16 @@ def _seconds_per_step(state: TrainState, cfg: Config, source: Source) -> float:
     labels = None
     if source.labels is not None:
         labels = torch.from_numpy(source.labels[:1]).expand(len(images))
-    # the first step is slow, and on a GPU those until a graph is recorded; they are not timed
-    for _ in range(PLAIN_CALLS + 1 if state.replay else 1):
-        values = one_step(state, cfg, images, labels)
-    float(values["loss/g"])
-    started = time.perf_counter()
-    for _ in range(_TIMED_STEPS):
-        values = one_step(state, cfg, images, labels)
-    float(values["loss/g"])  # synchronises with the device
-    return (time.perf_counter() - started) / _TIMED_STEPS
+
+    def timed(num_steps: int) -> float:
+        started = time.perf_counter()
+        for _ in range(num_steps):
+            values = one_step(state, cfg, images, labels)
+        float(values["loss/g"])  # synchronises with the device
+        return time.perf_counter() - started
+
+    timed(PLAIN_CALLS + 1 if state.replay else 1)  # slow, on a GPU until a graph is recorded
+    num_steps = 2
+    while (seconds := timed(num_steps)) < _TIMED_S:
+        num_steps *= 2
+    return seconds / num_steps

@@ -35,7 +35,7 @@ def evaluate(run: Run) -> None:
             part.write_text(json.dumps({"step": state.step, **ruler, "value": value}))
     run.tracker.scalars(state.step, state.images_seen, tags, file="evaluations.jsonl")
     comparison = "the best so far" if is_better else f"best {best:.4g}"
-    run.tracker.say(f"step {state.step:,}: {metric} {value:.4g}, {comparison}")
+    run.tracker.console.say(f"step {state.step:,}: {metric} {value:.4g}, {comparison}")
 
 
 def is_evaluated(run: Run) -> bool:

@@ -21,14 +21,14 @@ from gan.data.pack import pack
 from gan.errors import ConfigError, NonFinite
 from gan.files import remove_unfinished
 from gan.machine.precision import choose_device, choose_precision
-from gan.machine.ranks import Ranks, from_first, largest, process_group
+from gan.machine.ranks import Ranks, from_first, largest, launched_rank, process_group
 from gan.machine.signals import StopRequest, stop_on_signals
 from gan.metrics.reference import held_out_images
 from gan.tracking import gradient_norm
 from gan.training import evaluator, report
 from gan.training.collapse import diversity
 from gan.training.dry_run import require_classes, require_memory
-from gan.training.resume import initialise, resume
+from gan.training.resume import initialise, require_resumable, resume
 from gan.training.run import Ending, Run, Window
 from gan.training.run_dir import locked, next_run_dir
 from gan.training.state import all_finite, make_state, settle
@@ -53,17 +53,16 @@ def train(
     """
     started = time.monotonic()
     device = choose_device(device_name)
+    _check_before_data(cfg, run_dir, device)
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
     # outside the process group, whose timeout is shorter than packing may take
-    packed = pack(open_source(cfg.data, download=True), cfg.data)
-    require_classes(cfg, len(packed.classes))
+    source = open_source(cfg.data, download=True)
+    require_classes(cfg, len(source.classes))
+    packed = pack(source, cfg.data)
     held_out = held_out_images(cfg.data) if cfg.train.evaluate_every_steps else None
     with process_group(device) as ranks, stop_on_signals() as stop:
-        if problem := batch_size_problem(cfg, ranks.world_size):
-            raise ConfigError(problem)
         _require_equal_ranks(cfg, packed.checksum, ranks)
-        require_memory(cfg, len(packed.classes), device, ranks.world_size)
         if run_dir is None:
             made = next_run_dir(Path("runs"), name) if ranks.is_first else None
             run_dir = from_first(made, ranks)
@@ -85,6 +84,16 @@ def train(
     return run
 
 
+def _check_before_data(cfg: Config, run_dir: Path | None, device: torch.device) -> None:
+    """Raises ValueError for what is known before images are downloaded and packed."""
+    rank = launched_rank()
+    if problem := batch_size_problem(cfg, rank.world_size):
+        raise ConfigError(problem)
+    require_memory(cfg, 1, device, rank.world_size)  # more classes need little more
+    if rank.is_first and run_dir and run_dir.exists():
+        require_resumable(run_dir, cfg)
+
+
 def _require_equal_ranks(cfg: Config, data: str, ranks: Ranks) -> None:
     own, me = identity(cfg), f"rank {ranks.rank}"
     first, first_data = from_first((own, data), ranks)
@@ -103,18 +112,20 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
     ending = Ending.DONE if run.state.step >= run.cfg.train.num_steps else None
     if ending and not caught_up:
         if run.is_first:
-            run.tracker.say(
+            run.tracker.console.end(
                 f"already done: step {run.state.step:,} of train.num_steps "
                 f"{run.cfg.train.num_steps:,}"
             )
         return ending
     stream = _batches(run)
     run.window = Window()
+    run.pace.append((run.state.images_seen, 0.0))
     while not ending:
         values = _one_step(run, stream)
         ending = _ending(run, stop)
         if ending and ending.is_signal:
-            _save(run)  # and nothing else: the sender of a signal may not wait
+            with run.window.paused():
+                _save(run)  # and nothing else: the sender of a signal may not wait
         else:
             _after_step(run, values, is_last=ending is not None)
     if ending == Ending.COLLAPSED:
@@ -155,6 +166,8 @@ def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
     train, step = run.cfg.train, run.state.step
     if _is_due(train.log_every_steps, step, is_last):
         _log(run, values)
+    if run.is_first:
+        report.progress(run)
     shows, evaluates = _due_events(run, is_last=is_last)
     is_unsaved = run.is_first and not run.has_checkpoint and run.minutes >= _FIRST_SAVE_MINUTES
     saves = is_unsaved or _is_due(train.checkpoint_every_steps, step, is_last)
@@ -208,6 +221,7 @@ def _log(run: Run, values: dict[str, Tensor]) -> None:
         _diverged(run, ", ".join(bad) or "another rank's loss")
     if run.is_first:
         report.log(run, means, values)
+    run.logged_s = run.busy_s
     run.window = Window()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from gan.config.reader import identity
 from gan.config.settings import TrainConfig
@@ -23,6 +24,7 @@ from gan.training.steps import ema_decay, learning_rates
 NUM_SHOWN = 64  # images in the grids of a run
 _FIRST_HISTOGRAMS = 1000  # images seen; the next ones follow at twice as many, and so on
 _MAX_GIF_FRAMES = 60
+_SHOW_EVERY_S = 1.0
 
 
 def begin(run: Run, notes: list[str]) -> None:
@@ -34,13 +36,14 @@ def begin(run: Run, notes: list[str]) -> None:
         run.run_dir, step=state.step, images_seen=state.images_seen, num_steps=cfg.train.num_steps
     )
     shape = "x".join(map(str, cfg.data.image_shape))
-    run.tracker.say(
+    say = run.tracker.console.say
+    say(
         f"{run.run_dir}: {len(run.packed):,} images {shape} from {cfg.data.source}; "
         f"G {num_parameters(state.g):,}, D {num_parameters(state.d):,} parameters; "
         f"{state.device.type}, {state.precision}"
     )
     for note in notes:
-        run.tracker.say(note)
+        say(note)
     run.tracker.board.begin_session(identity(cfg))
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
@@ -76,16 +79,36 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
         histograms |= network_histograms({"g": state.g, "d": state.d})
     for tag, value in histograms.items():
         run.tracker.board.histogram(tag, value, state.images_seen)
-    left = (train.num_steps - state.step) * train.batch_size / speed
+    run.tracker.console.status(_status(run))
+
+
+def progress(run: Run) -> None:
+    """Updates the status line, at most once a second; called after every step."""
+    if run.busy_s - run.pace[-1][1] >= _SHOW_EVERY_S:
+        run.pace.append((run.state.images_seen, run.busy_s))
+        run.tracker.console.show(run.state.step, _status(run))
+
+
+def _status(run: Run) -> list[str]:
+    """Returns what the status line says, the most important first."""
+    state, train, latest = run.state, run.cfg.train, run.latest
+    seen, began = run.pace[0]
+    speed = (state.images_seen - seen) / (run.busy_s - began)
+    left = (train.num_steps - state.step) * train.batch_size / speed if speed else 0.0
     if train.max_minutes is not None:
         left = min(left, 60 * max(0.0, train.max_minutes - run.minutes))
-    run.tracker.status(
-        state.step,
-        f"step {state.step:,}/{train.num_steps:,}  {state.images_seen / 1000:,.1f}k images  "
-        f"D {means['loss/d']:.3f} G {means['loss/g']:.3f}  D(x) {means['d/real']:.2f} "
-        f"D(G(z)) {means['d/fake']:.2f} -> {means['d/fake_after']:.2f}  "
-        f"{speed:,.0f} images/s  {_clock(left)} left",
-    )
+    fields = [
+        f"{state.step:,}/{train.num_steps:,}",
+        f"{speed:,.0f} images/s",
+        f"{tqdm.format_interval(left)} left",
+    ]
+    if "loss/d" in latest:
+        fields += [
+            f"D(x) {latest['d/real']:.2f}",
+            f"D(G(z)) {latest['d/fake']:.2f}",
+            f"loss D {latest['loss/d']:.2f} G {latest['loss/g']:.2f}",
+        ]
+    return [*fields, f"{state.images_seen:,} images"]
 
 
 def show(run: Run, samples: dict[str, np.ndarray]) -> None:
@@ -104,13 +127,14 @@ def is_shown(run: Run) -> bool:
 
 def finish(run: Run, ending: Ending) -> None:
     """Writes learning.gif and the last line."""
+    run.tracker.console.show(run.state.step, _status(run))
     steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
     paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
     frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
     shown = [frame for frame in frames if frame]
     save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
     what = {Ending.DONE: "done", Ending.TIME_UP: "train.max_minutes are over"}
-    run.tracker.say(
+    run.tracker.console.end(
         f"{what.get(ending, 'stopped')}: step {run.state.step:,}, "
         f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.sample_dir}"
     )
@@ -144,9 +168,3 @@ def _memory_mib(device: torch.device) -> float:
         return int(text.split("VmHWM:")[1].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

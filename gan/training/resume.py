@@ -5,9 +5,19 @@ from reprlib import repr as brief
 
 from gan.checkpoint import BadCheckpoint, Checkpoint, newest_checkpoint, read_checkpoint
 from gan.config.reader import differences, identity, parse_config
+from gan.config.settings import Config
 from gan.machine.ranks import from_first
 from gan.training.run import Run
+from gan.training.run_dir import locked
 from gan.training.state import environment, load_networks, restore
+
+
+def require_resumable(run_dir: Path, cfg: Config) -> None:
+    """Raises ValueError if an existing directory is in use or holds a run with other settings."""
+    with locked(run_dir):
+        checkpoint, _ = newest_checkpoint(run_dir / "checkpoints")
+    if checkpoint:
+        _require_same_run(checkpoint, cfg, checkpoint.data)
 
 
 def resume(run: Run) -> list[str]:
@@ -25,7 +35,7 @@ def resume(run: Run) -> list[str]:
         return ["no checkpoint of the earlier calls; starting at step 0"] if lost else []
     run.has_checkpoint = True
     checkpoint = checkpoint or read_checkpoint(path)
-    _require_same_run(run, checkpoint)
+    _require_same_run(checkpoint, run.cfg, run.packed.checksum)
     try:
         restore(run.state, checkpoint)
     except BadCheckpoint as error:
@@ -48,12 +58,12 @@ def _short(value: object) -> str:
     return value[:100] if isinstance(value, str) else brief(value)
 
 
-def _require_same_run(run: Run, checkpoint: Checkpoint) -> None:
+def _require_same_run(checkpoint: Checkpoint, cfg: Config, data: str) -> None:
     path = checkpoint.path
     old = identity(parse_config(checkpoint.config, origin=str(path)))
-    differ = differences(old, identity(run.cfg), "checkpoint", "config")
-    if checkpoint.data != run.packed.checksum:
-        differ.append(f"data.source {run.cfg.data.source}: the images have changed")
+    differ = differences(old, identity(cfg), "checkpoint", "config")
+    if checkpoint.data != data:
+        differ.append(f"data.source {cfg.data.source}: the images have changed")
     if differ:
         raise ValueError(
             f"{path.parent.parent} holds another run; choose a new --run-dir (and train.init_from: "

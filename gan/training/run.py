@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -90,6 +91,9 @@ class Run:
     started: float = field(default_factory=time.monotonic)  # of the call, before packing
     tracker: Tracker = field(init=False)  # on the first rank only
     window: Window = field(default_factory=Window)
+    logged_s: float = 0.0  # seconds of the windows before this one
+    # (images seen, seconds) at the start and at the last updates of the status line
+    pace: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=20))
     latest: dict[str, float] = field(default_factory=dict)  # the newest value of each curve
     watch: Watch = field(default_factory=Watch)
     has_checkpoint: bool = False  # saved by this or an earlier call
@@ -115,6 +119,11 @@ class Run:
     def minutes(self) -> float:
         """Minutes since the call started."""
         return (time.monotonic() - self.started) / 60
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of training in this call, without pauses."""
+        return self.logged_s + self.window.seconds
 
     def checkpoint(self) -> Checkpoint:
         """Returns the present state as a checkpoint."""

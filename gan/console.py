@@ -1,0 +1,88 @@
+"""The console of a run: lines, kept in log.txt, and on a terminal a status line below them."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+
+from tqdm import tqdm
+
+_STATUS_S = 5.0  # where there is no terminal, and in log.txt
+_SHAPE = "{percentage:3.0f}%|{bar}| {desc}"
+_SHORTEST = len("100%|    | ")  # the status line without its text
+
+
+class Console:
+    """Prints lines and a status line; must be closed."""
+
+    def __init__(self, log: Path, *, step: int, num_steps: int) -> None:
+        self._log = open(log, "a", buffering=1)
+        self._last_status = -_STATUS_S
+        self._bar = None
+        if sys.stderr.isatty():
+            text = f"{step:,}/{num_steps:,}"
+            self._bar = tqdm(total=max(step, num_steps), initial=step, bar_format=_SHAPE,
+                             desc=text, ncols=_columns(), position=0)  # fmt: skip
+        else:
+            self.say(f"a status line every {_STATUS_S:g} s; every logged step is in metrics.jsonl")
+
+    def say(self, text: str) -> None:
+        """Prints a line and writes it to log.txt."""
+        self._keep(text)
+        with self._guarded():
+            if self._bar is not None:
+                self._bar.write(text, file=sys.stderr)
+            else:
+                print(text, file=sys.stderr, flush=True)
+
+    def show(self, step: int, fields: Sequence[str]) -> None:
+        """Updates the status line with as many of the fields, the first ones, as fit."""
+        if self._bar is None:
+            return
+        with self._guarded():
+            columns = _columns()
+            texts = list(accumulate(fields, "{}  {}".format))
+            fit = [text for text in texts if len(text) <= columns - _SHORTEST]
+            self._bar.ncols, self._bar.n = columns, step
+            self._bar.set_description_str((fit or texts)[-1 if fit else 0])
+
+    def status(self, fields: Sequence[str]) -> None:
+        """Writes the fields to log.txt, and prints them if there is no terminal, every 5 s."""
+        if time.monotonic() - self._last_status >= _STATUS_S:
+            self._last_status = time.monotonic()
+            write = self.say if self._bar is None else self._keep
+            write(f"step {'  '.join(fields)}")
+
+    def end(self, text: str) -> None:
+        """Prints the last line, below the status line, which stays."""
+        self._close_bar()
+        self.say(text)
+
+    def close(self) -> None:
+        self._close_bar()
+        self._log.close()
+
+    def _close_bar(self) -> None:
+        with self._guarded():
+            if self._bar is not None:
+                self._bar.close()
+        self._bar = None
+
+    def _keep(self, text: str) -> None:
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Lets the run continue, with log.txt alone, when the console can no longer be written."""
+        try:
+            yield
+        except OSError:
+            self._bar = None
+            sys.stderr = open(os.devnull, "w")  # else Python fails to flush it and exits with 120
+
+
+def _columns() -> int:
+    return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0 if it does not know
