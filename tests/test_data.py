@@ -110,12 +110,12 @@ def test_missing_data_error_names_the_files(tmp_path: Path) -> None:
         open_source(folder_config(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize("verb", ["data", "train"])
+@pytest.mark.parametrize("words", [["data"], ["train", "--dry-run"]])
 def test_source_folder_needs_a_root_whatever_gan_data_is(
-    verb: str, images: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GAN_DATA", str(images))
-    refused = gan(verb, "configs/folder.yaml")
+    refused = gan(*words, "configs/folder.yaml")
     assert refused.exit_code == 2
     assert refused.output.startswith(
         "Error: data.root: source folder needs the folder or zip of your images: "

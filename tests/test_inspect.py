@@ -48,7 +48,7 @@ def test_one_screen_shows_what_is_in_a_folder(images: Path, tmp_path: Path, cach
         "left out 4 other files (2 .mp4, 1 without a suffix, 1 .txt): dog/a.mp4, ",
         "left out 1 bad images, listed in left_out.json of the pack\n         dog/empty.png: empty",
         "classes  2: cat 5, dog 2",
-        "sizes    smallest 20x20, median 20x20, largest 300x200 (of 7 files)",
+        "sizes    smallest 20x20, median 20x20, largest 300x200 (7 files read)",
         "packed   7 images 16x16, RGB, data.fit crop",
         f"0.0 MB in {cache / 'packed'}",
         f"sheet    7 images in {tmp_path / 'sheet.png'}",
@@ -80,7 +80,11 @@ def test_at_most_500_headers_are_read(images: Path) -> None:
         (FIVE_BATCHES, {}, ""),
         ({"batch_size": 4, "num_steps": 30}, {}, "10 images are fewer than 5 batches of 4"),
         ({"batch_size": 2, "num_steps": 5005}, {}, "5,005 steps are 1,001 epochs of 10 images"),
-        (FIVE_BATCHES, {"image_size": 64}, "at most 31% of the 64x64 pixels of a side"),
+        (
+            FIVE_BATCHES,
+            {"image_size": 64},
+            "half of the images are smaller than 32x32, and training uses",
+        ),
     ],
 )
 def test_a_warning_is_given_where_it_is_due(

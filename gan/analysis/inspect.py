@@ -25,7 +25,7 @@ _MAX_HEADERS = 500
 _MAX_CLASSES = 10
 _MAX_BAD = 3
 _MIN_BATCHES = 5
-_MIN_SCALE = 0.5  # of an image's side relative to data.image_size
+_MIN_SHARE = 0.5  # of data.image_size that an image should have
 _MAX_EPOCHS = 1000
 _SHEET = 64  # images
 _TITLES = {"train": "training", "test": "held out"}
@@ -91,7 +91,7 @@ def report(cfg: DataConfig, source: Source, packed: PackedImages) -> str:
             f"{name} {header.width}x{header.height}"
             for name, header in (("smallest", small), ("median", middle), ("largest", large))
         )
-        lines.append(f"sizes    {sizes} (of {len(headers):,} files)")
+        lines.append(f"sizes    {sizes} ({len(headers):,} files read)")
     lines += [
         f"packed   {len(packed):,} images {width}x{height}, {_colours(cfg)}, data.fit {cfg.fit}",
         f"         {packed.images.nbytes / 1e6:,.1f} MB in {packed.folder}",
@@ -194,9 +194,10 @@ def _warn_of_files(cfg: Config, source: Source, packed: PackedImages | None) -> 
     if is_grey and cfg.data.channels == 3:
         yield "all images are grey: set data.channels to 1"
     _, height, width = cfg.data.image_shape
-    scales = sorted(min(header.width / width, header.height / height) for header in headers)
-    if scales and (scale := scales[len(scales) // 2]) < _MIN_SCALE:
+    shares = [min(header.width / width, header.height / height) for header in headers]
+    if shares and sorted(shares)[len(shares) // 2] < _MIN_SHARE:
+        largest = f"{round(_MIN_SHARE * width)}x{round(_MIN_SHARE * height)}"
         yield (
-            f"half of the images have at most {scale:.0%} of the {width}x{height} pixels of a "
-            "side: lower data.image_size"
+            f"half of the images are smaller than {largest}, and training uses {width}x{height}: "
+            "lower data.image_size"
         )
