@@ -362,7 +362,7 @@ def test_diverged_state_is_never_the_best_checkpoint(
 
 
 def test_terminal_shows_progress_bars_and_the_whole_status_line(
-    config: Path, tmp_path: Path
+    config: Path, tmp_path: Path, cache: Path
 ) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
