@@ -62,9 +62,12 @@ def train(
     stop) collapse, 4 disk full; 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM after
     saving.
     """
+    from gan.analysis.inspect import warnings_before_training
     from gan.config.reader import load_config
 
     cfg = load_config(config, overrides)
+    for warning in warnings_before_training(cfg):
+        click.echo(f"warning: {warning}", err=True)
     if dry_run:
         from gan.training.dry_run import dry_run as estimate
 
@@ -182,24 +185,20 @@ def evaluate(
 @click.argument("config", type=_PATH)
 @_SET
 @click.option("--verify", is_flag=True, help="Decode again and compare with what was packed.")
-def data(config: Path, overrides: tuple[str, ...], verify: bool) -> None:
-    """Find or download, check and pack the images of a config."""
+@click.option("--clear", is_flag=True, help="Delete what was packed.")
+@click.option("--sheet", type=_PATH, help="Write 64 images as training sees them: a .png grid.")
+def data(
+    config: Path, overrides: tuple[str, ...], verify: bool, clear: bool, sheet: Path | None
+) -> None:
+    """Find or download, check, pack and describe the images of a config."""
+    if sheet and sheet.suffix != ".png":
+        raise click.BadParameter(f"{sheet}: must end in .png", param_hint="--sheet")
+    from gan.analysis.inspect import clear_packs, inspect
     from gan.config.reader import load_config
-    from gan.data.datasets import NothingHeldOut, Split, open_source
-    from gan.data.pack import compare, pack, summary
 
     cfg = load_config(config, overrides)
-    splits: tuple[tuple[Split, str], ...] = (("train", "training"), ("test", "held out"))
-    for split, title in splits:
-        try:
-            source = open_source(cfg.data, split, download=True)
-        except NothingHeldOut as reason:
-            click.echo(f"held out: none; {reason}")
-            continue
-        packed = pack(source, cfg.data)
-        if verify:
-            compare(source, cfg.data, packed)
-        click.echo(f"{title}\n{summary(source, packed)}")
+    for line in clear_packs(cfg) if clear else inspect(cfg, verify=verify, sheet=sheet):
+        click.echo(line)
 
 
 @main.command()

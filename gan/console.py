@@ -1,5 +1,6 @@
 """The console of a run: lines, kept in log.txt, and on a terminal a status line below them."""
 
+import math
 import os
 import sys
 import time
@@ -20,14 +21,12 @@ class Console:
 
     def __init__(self, log: Path, *, step: int, num_steps: int) -> None:
         self._log = open(log, "a", buffering=1)
-        self._last_status = -_STATUS_S
+        self._last_status = -math.inf
         self._bar = None
         if sys.stderr.isatty():
             text = f"{step:,}/{num_steps:,}"
             self._bar = tqdm(total=max(step, num_steps), initial=step, bar_format=_SHAPE,
                              desc=text, ncols=_columns(), position=0)  # fmt: skip
-        else:
-            self.say(f"a status line every {_STATUS_S:g} s; every logged step is in metrics.jsonl")
 
     def say(self, text: str) -> None:
         """Prints a line and writes it to log.txt."""
@@ -51,6 +50,8 @@ class Console:
 
     def status(self, fields: Sequence[str]) -> None:
         """Writes the fields to log.txt, and prints them if there is no terminal, every 5 s."""
+        if self._bar is None and self._last_status < 0:
+            self.say(f"a status line every {_STATUS_S:g} s; every logged step is in metrics.jsonl")
         if time.monotonic() - self._last_status >= _STATUS_S:
             self._last_status = time.monotonic()
             write = self.say if self._bar is None else self._keep

@@ -26,6 +26,7 @@ from gan.checkpoint import (
 )
 from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
+from gan.data.decode import on_white
 from gan.errors import ConfigError
 from gan.files import replacing
 from gan.latents import draw_labels, draw_latents, interpolate
@@ -188,7 +189,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def to_pil(pixels: np.ndarray) -> Image.Image:
-    """Converts uint8 pixels (H, W, C) with 1 or 3 channels to a Pillow image."""
+    """Converts uint8 pixels (H, W, C) with 1, 3 or 4 channels to a Pillow image."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -233,7 +234,8 @@ def walk(trained: Trained, points: int, steps: int, seed: int, label: str | None
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path, frame_ms: int, last_ms: int = 0) -> None:
-    """Writes a looping GIF; `last_ms` is the duration of the last frame."""
+    """Writes a looping GIF, on white; `last_ms` is the duration of the last frame."""
+    frames = [on_white(frame) for frame in frames]
     durations = [frame_ms] * (len(frames) - 1) + [last_ms or frame_ms]
     with replacing(path) as part:
         frames[0].save(part, save_all=True, append_images=frames[1:], duration=durations, loop=0)

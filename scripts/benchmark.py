@@ -8,6 +8,7 @@ only their ratios mean something, and only on a machine that is otherwise idle.
 
 import gc
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -204,6 +205,7 @@ def main(sides: str, batch_size: int, rounds: int, device_name: str, out: Path |
     device = choose_device(device_name)
     peaks = matrix_peaks(device)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["GAN_CACHE"] = folder
         found = {
             "machine": f"{machine()}, {device}",
             "matrix_peak": peaks,

@@ -50,6 +50,7 @@ class Soak:
         self.steps_repeated = 0
         self.errors = place / "stderr.txt"
         self.images.mkdir(parents=True)
+        os.environ["GAN_CACHE"] = str(self.images)  # where the faults look for packs
         noise = np.random.default_rng(seed)
         for i in range(200):
             pixels = noise.integers(0, 256, (24, 20, 3), np.uint8)

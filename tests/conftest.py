@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ from gan.config.settings import Config, DataConfig
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.training.loop import train
+
+# before anything is packed: packs would be written into the user's cache
+_CACHE = tempfile.TemporaryDirectory(prefix="gan-tests-")
+os.environ["GAN_CACHE"] = _CACHE.name
 
 SmallDisk = Callable[[Path, str], None]
 
@@ -43,7 +48,7 @@ TINY = {
 
 
 def tiny_config(root: Path, **sections: dict) -> Config:
-    """Returns the tiny config with some settings changed, its packs under `root`."""
+    """Returns the tiny config with some settings changed, and its data under `root`."""
     values = {name: {**inner, **sections.get(name, {})} for name, inner in TINY.items()}
     values["data"]["root"] = str(root)
     values["hardware"] = sections.get("hardware", {})
@@ -78,6 +83,19 @@ def config(tmp_path: Path) -> Path:
 def folder_config(root: Path, **changes: object) -> DataConfig:
     values = {"source": "folder", "root": str(root), "image_size": 16, "channels": 3, **changes}
     return DataConfig(**values)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of one test, in tmp_path, for tests that look at packs or damage them."""
+    monkeypatch.setenv("GAN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cache can be written, so packs are written beside the data."""
+    monkeypatch.setenv("GAN_CACHE", os.devnull)
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_removed_run_directory_is_reported_once(
         tracker.scalars(step, 8 * step, {"loss/d": 1.0})
     tracker.close()
     assert len((tmp_path / "elsewhere" / "metrics.jsonl").read_text().splitlines()) == 29
-    _, line = capfd.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("TensorBoard cannot be written") and "the run continues without" in line
 
 

@@ -239,14 +239,14 @@ def test_bad_checkpoint_is_reported_in_one_line_and_exits_with_1(tmp_path: Path)
     )
 
 
-def test_data_reports_what_it_found(tmp_path: Path) -> None:
-    shown = gan("data", SMOKE, "--set", f"data.root={tmp_path}")
+def test_data_reports_what_it_found(cache: Path) -> None:
+    shown = gan("data", SMOKE)
     assert shown.exit_code == 0
     for word in (
         "found    512 images",
         "classes  2: disc 256, square 256",
         "3x32x32",
-        str(tmp_path),
+        str(cache),
     ):
         assert word in shown.output
 

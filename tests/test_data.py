@@ -29,7 +29,8 @@ from gan.data.batches import Pick, batch_indices, batches, resident, streamed
 from gan.data.datasets import MissingData, NothingHeldOut, open_source, read_idx
 from gan.data.decode import BadImage
 from gan.data.pack import PackedImages, pack, peek
-from tests.conftest import SmallDisk, folder_config, packed, zip_of
+from gan.metrics.reference import held_out_images
+from tests.conftest import SmallDisk, folder_config, gan, packed, zip_of
 
 
 def test_folder_and_its_zip_have_the_same_images_and_classes(images: Path) -> None:
@@ -61,7 +62,7 @@ def test_zip_members_with_outside_paths_write_nothing_outside(images: Path, tmp_
     assert set(tmp_path.rglob("*.png")) == before
 
 
-def test_hidden_folders_and_packs_are_not_classes(images: Path) -> None:
+def test_hidden_folders_and_packs_are_not_classes(images: Path, no_cache: None) -> None:
     packed(folder_config(images))
     for name in (".Trash-1000/files/a.png", "__MACOSX/cat/._0.png", "cat/._1.png"):
         (images / name).parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def test_hidden_folders_and_packs_are_not_classes(images: Path) -> None:
     for place in (images, zip_of(images, images.parent / "images.zip")):
         source = open_source(folder_config(place))
         assert (len(source), source.classes) == (6, ("cat", "dog"))
-        assert source.notes == ["left out 1 other files: notes.txt"]
+        assert source.notes == ["left out 1 other files (1 .txt): notes.txt"]
 
 
 def test_any_error_of_a_decompressor_is_a_bad_image(tmp_path: Path) -> None:
@@ -109,14 +110,63 @@ def test_missing_data_error_names_the_files(tmp_path: Path) -> None:
         open_source(folder_config(tmp_path / "nowhere"))
 
 
-def test_bad_images_are_listed_and_no_pack_is_left(images: Path) -> None:
+@pytest.mark.parametrize("words", [["data"], ["train", "--dry-run"]])
+def test_source_folder_needs_a_root_whatever_gan_data_is(
+    words: list[str], images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAN_DATA", str(images))
+    refused = gan(*words, "configs/folder.yaml")
+    assert refused.exit_code == 2
+    assert refused.output.startswith(
+        "Error: data.root: source folder needs the folder or zip of your images: "
+        "--set data.root=/path/to/images"
+    )
+    shown = gan("config", "configs/folder.yaml")
+    assert shown.exit_code == 0 and "  root: ''  # " in shown.output
+
+
+def test_held_out_images_do_not_depend_on_the_others(tmp_path: Path) -> None:
+    for i in range(200):
+        path = tmp_path / "images" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (2, 2), i).save(path)
+    cfg = folder_config(tmp_path / "images", hold_out=0.25)
+    train, test = (open_source(cfg, split) for split in ("train", "test"))
+    everything = open_source(folder_config(tmp_path / "images")).names
+    assert sorted([*train.names, *test.names]) == sorted(everything)
+    assert 30 < len(test) < 70
+    assert train.labels.tolist() == ["ab".index(name[0]) for name in train.names]
+    zipped = folder_config(zip_of(tmp_path / "images", tmp_path / "x.zip"), hold_out=0.25)
+    assert open_source(zipped, "test").names == test.names
+    for name in test.names[::2]:
+        (tmp_path / "images" / name).unlink()
+    Image.new("L", (2, 2)).save(tmp_path / "images" / "a" / "new.png")
+    assert {*open_source(cfg, "test").names} - {"a/new.png"} == {*test.names[1::2]}
+    assert {*open_source(cfg).names} - {"a/new.png"} == {*train.names}
+
+
+def test_the_splits_of_a_folder_have_packs_of_their_own(images: Path) -> None:
+    cfg = folder_config(images, hold_out=0.3)
+    whole, rest, test = packed(folder_config(images)), packed(cfg), held_out_images(cfg)
+    assert sorted(whole.images[:, 0, 0, 0]) == sorted(
+        [*rest.images[:, 0, 0, 0], *test.images[:, 0, 0, 0]]
+    )
+    assert held_out_images(folder_config(images)) is None
+
+
+def test_too_few_images_to_hold_some_out(images: Path) -> None:
+    with pytest.raises(NothingHeldOut, match=r"data.hold_out 0.001: 0 of 6 images"):
+        open_source(folder_config(images, hold_out=0.001), "test")
+
+
+def test_bad_images_are_listed_and_no_pack_is_left(images: Path, cache: Path) -> None:
     (images / "cat" / "empty.png").write_bytes(b"")
     (images / "cat" / "page.jpg").write_text("<html>")
     with pytest.raises(ValueError, match="2 of 8 images") as caught:
         packed(folder_config(images))
     assert "cat/empty.png: empty" in str(caught.value)
     assert "cat/page.jpg: not an image" in str(caught.value)
-    assert not [path for path in (images / "packed").iterdir() if path.is_dir()]
+    assert not [path for path in (cache / "packed").iterdir() if path.is_dir()]
 
 
 def test_skipped_bad_images_are_recorded_in_the_pack(images: Path) -> None:
@@ -149,26 +199,40 @@ def test_damaged_pack_is_an_error_that_names_the_file(images: Path) -> None:
         packed(folder_config(images))
 
 
-def test_data_in_a_read_only_folder_is_packed_into_the_cache(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("GAN_CACHE", "packed"), ("XDG_CACHE_HOME", "gan/packed"), ("HOME", ".cache/gan/packed")],
+)
+def test_packs_are_in_the_cache_of_the_user(
+    images: Path, tmp_path: Path, name: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # a file in place of the folder, because permissions do not stop root
-    (images / "packed").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert packed(folder_config(images)).folder.is_relative_to(tmp_path / "cache")
+    for variable in ("GAN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.setenv(name, str(tmp_path / "mine"))
+    before = set(images.rglob("*"))
+    for root in (images, zip_of(images, tmp_path / "images.zip")):
+        assert packed(folder_config(root)).folder.parent == tmp_path / "mine" / place
+    assert set(images.rglob("*")) == before and not (tmp_path / "packed").exists()
+
+
+def test_without_a_cache_packs_are_beside_the_data(images: Path, no_cache: None) -> None:
+    assert packed(folder_config(images)).folder.parent == images / "packed"
+    zipped = zip_of(images, images.parent / "images.zip")
+    assert packed(folder_config(zipped)).folder.parent == images.parent / "packed"
 
 
 def test_existing_pack_in_a_read_only_folder_is_used(
     images: Path, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = tmp_path / "shared"
     small_disk(root, "size=4m")
     shutil.copytree(images, root / "images")
     cfg = folder_config(root / "images")
+    monkeypatch.setenv("GAN_CACHE", os.devnull)  # so it is written beside the data
     first = packed(cfg)
     Path(f"{first.folder}.lock").unlink()
     small_disk(root, "ro")
+    monkeypatch.setenv("GAN_CACHE", str(tmp_path / "cache"))
     second = packed(cfg)
     assert (second.folder, second.checksum) == (first.folder, first.checksum)
     assert not (tmp_path / "cache").exists()
@@ -179,6 +243,7 @@ def test_full_disk_is_an_error_and_no_pack_is_left(
     allocates: bool, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_disk(tmp_path / "disk", "size=64k")
+    monkeypatch.setenv("GAN_CACHE", str(tmp_path / "disk"))
     cfg = DataConfig(source="synthetic", root=str(tmp_path / "disk"), image_size=32, channels=3)
     if not allocates:  # the disk is found to be full later
         monkeypatch.delattr("os.posix_fallocate")
@@ -193,11 +258,11 @@ def test_name_of_a_pack_does_not_change_between_versions(tmp_path: Path) -> None
     assert packed(cfg).folder.name == "synthetic-3x32x32-b305604ea0f9"
 
 
-def test_peek_reads_some_images_and_writes_nothing(images: Path) -> None:
+def test_peek_reads_some_images_and_writes_nothing(images: Path, cache: Path) -> None:
     cfg = folder_config(images)
     few = peek(open_source(cfg), cfg, 3)
     assert few.shape == (3, 3, 16, 16)
-    assert not (images / "packed").exists()
+    assert not (images / "packed").exists() and not cache.exists()
     for image in images.rglob("*.png"):
         image.write_text("damaged")
     none = folder_config(images, on_bad_image="skip")
@@ -216,7 +281,7 @@ print(pack(open_source(cfg), cfg).checksum)
 
 
 @pytest.fixture
-def noise(tmp_path: Path) -> Path:
+def noise(tmp_path: Path, no_cache: None) -> Path:
     """A folder of 600 images of noise, which takes a second to pack."""
     root = tmp_path / "noise"
     root.mkdir()

@@ -21,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gan.analysis.inspect import report
 from gan.config.settings import DataConfig
 from gan.data.batches import batches
 from gan.data.datasets import open_source
-from gan.data.pack import PackedImages, pack, peek, summary
+from gan.data.pack import PackedImages, pack, peek
 from gan.data.source import Source
 from tests.conftest import SmallDisk, folder_config, gan, packed, zip_of
 from tests.reads import read_unless
@@ -72,9 +73,8 @@ def test_a_replaced_zip_of_equal_size_and_time_gets_a_new_pack(tmp_path: Path) -
 
 
 def test_read_only_folders_with_equal_files_have_separate_packs_in_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for value in (200, 201):  # of equal size as files
         folder = tmp_path / str(value)
         folder.mkdir()
@@ -148,7 +148,7 @@ def test_links_in_circles_end_and_folders_keep_their_own_names(images: Path) -> 
     assert "left out 4 folders without images: a/, cat/out/, cat/up/, dog/itself/" in source.notes
 
 
-def test_a_class_may_be_named_packed(images: Path) -> None:
+def test_a_class_may_be_named_packed(images: Path, no_cache: None) -> None:
     (images / "dog").rename(images / "packed")
     for _ in range(2):
         found = packed(folder_config(images))
@@ -156,7 +156,7 @@ def test_a_class_may_be_named_packed(images: Path) -> None:
         assert found.labels.tolist() == [0, 0, 0, 0, 1, 1]
     source = open_source(folder_config(zip_of(images, images.parent / "images.zip")))
     assert source.classes == ("cat", "packed")
-    assert source.notes == ["left out 1 other files: notes.txt"]
+    assert source.notes == ["left out 1 other files (1 .txt): notes.txt"]
 
 
 def test_dangling_links_are_bad_images(images: Path, tmp_path: Path) -> None:
@@ -228,14 +228,14 @@ def test_classes_without_images_are_listed_and_all_are_counted(images: Path) -> 
         source = open_source(cfg)
         empty = "left out 3 folders without images: fish/, newt/, newt/young/"
         assert source.notes[0] == empty
-        text = summary(source, pack(source, cfg))
+        text = report(cfg, source, pack(source, cfg))
         assert "classes  2: cat 4, dog 2" in text
         assert empty in text
 
 
 def test_the_summary_of_images_without_classes(images: Path) -> None:
     cfg = folder_config(images / "cat")
-    assert "classes  none" in summary(open_source(cfg), packed(cfg))
+    assert "classes  none" in report(cfg, open_source(cfg), packed(cfg))
 
 
 # CelebA
@@ -277,7 +277,7 @@ def source_with(folder: Path, what: str) -> Source:
     ],
 )
 def test_what_the_file_does_not_cause_is_not_remembered(
-    tmp_path: Path, what: str, reason: str
+    tmp_path: Path, cache: Path, what: str, reason: str
 ) -> None:
     source = source_with(tmp_path, what)
     cfg = folder_config(tmp_path, on_bad_image="skip")
@@ -285,7 +285,7 @@ def test_what_the_file_does_not_cause_is_not_remembered(
         ValueError, match=f"1 of 40 images of here cannot .*not in the files.*\n  5: .*{reason}"
     ):
         pack(source, cfg)
-    assert not list(tmp_path.glob("packed/*/pack.json"))
+    assert not list(cache.glob("packed/*/pack.json"))
     (tmp_path / what).unlink()
     assert len(pack(source, cfg)) == 40
 
@@ -303,7 +303,7 @@ def test_an_image_without_permission_is_not_remembered_as_bad() -> None:
 
 
 @pytest.mark.parametrize("what", ["SIGSEGV", "SIGABRT"])
-def test_an_image_that_crashes_costs_one_process(tmp_path: Path, what: str) -> None:
+def test_an_image_that_crashes_costs_one_process(tmp_path: Path, cache: Path, what: str) -> None:
     source = source_with(tmp_path, what)
     cfg = folder_config(tmp_path, on_bad_image="skip")
     found = pack(source, cfg)
@@ -344,9 +344,11 @@ def test_a_script_without_a_main_guard_can_pack(images: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("on_bad_image", ["error", "skip"])
 @pytest.mark.parametrize("pages", [16, 386, 387])  # for no images, no labels, no pack.json
 def test_a_disk_that_fills_while_packing_is_exit_code_4(
-    config: Path, tmp_path: Path, small_disk: SmallDisk, on_bad_image: str, pages: int
-) -> None:
+    config: Path, tmp_path: Path, small_disk: SmallDisk, on_bad_image: str, pages: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     small_disk(tmp_path / "disk", f"size={4 * pages}k")
+    monkeypatch.setenv("GAN_CACHE", str(tmp_path / "disk"))
     settings = {"root": tmp_path / "disk", "image_size": 32, "on_bad_image": on_bad_image}
     sets = [word for key, value in settings.items() for word in ("--set", f"data.{key}={value}")]
     done = gan("data", config, *sets)
@@ -373,7 +375,9 @@ except ValueError as error:
 """
 
 
-def test_a_pack_that_is_cut_short_while_it_is_in_use_is_an_error(tmp_path: Path) -> None:
+def test_a_pack_that_is_cut_short_while_it_is_in_use_is_an_error(
+    tmp_path: Path, cache: Path
+) -> None:
     command = [sys.executable, "-c", CUT, str(tmp_path)]  # a SIGBUS would end this process
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0
@@ -394,12 +398,12 @@ def test_no_home_is_needed_where_the_data_can_be_written(
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
     monkeypatch.setattr("pwd.getpwuid", no_entry)
-    for name in ("HOME", "XDG_CACHE_HOME"):
+    for name in ("HOME", "XDG_CACHE_HOME", "GAN_CACHE"):
         monkeypatch.delenv(name, raising=False)
     assert len(packed(folder_config(images))) == 6
     shutil.rmtree(images / "packed")
     (images / "packed").write_text("")
-    with pytest.raises(ValueError, match=r"cannot write to .*packed; set data.root or XDG_CACHE"):
+    with pytest.raises(ValueError, match=r"cannot write to .*packed; set GAN_CACHE to a folder"):
         packed(folder_config(images))
     with pytest.raises(ValueError, match=r"data.root: ~/x: no such home folder"):
         packed(folder_config(Path("~/x")))
@@ -458,12 +462,14 @@ def test_any_pack_json_gives_a_pack_or_a_short_error(
 ) -> None:
     root = tmp_path_factory.getbasetemp() / "one_pack"
     cfg = DataConfig(source="synthetic", root=str(root), image_size=16, channels=3)
-    found = list(root.glob("packed/*/pack.json")) or [packed(cfg).folder / "pack.json"]
-    found[0].write_bytes(content)
-    try:
-        packed(cfg)
-    except ValueError as error:
-        assert str(found[0].parent) in str(error) and len(str(error)) < 400
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_CACHE", str(root))
+        found = list(root.glob("packed/*/pack.json")) or [packed(cfg).folder / "pack.json"]
+        found[0].write_bytes(content)
+        try:
+            packed(cfg)
+        except ValueError as error:
+            assert str(found[0].parent) in str(error) and len(str(error)) < 400
 
 
 # zips
@@ -580,7 +586,7 @@ def test_names_that_are_not_utf_8_are_named(images: Path) -> None:
     (images / f"{name}.txt").write_text("")
     (images / f"{name}.lnk").symlink_to("nowhere")
     cfg = folder_config(images)
-    assert summary(open_source(cfg), packed(cfg)).encode()
+    assert report(cfg, open_source(cfg), packed(cfg)).encode()
 
 
 def test_a_member_whose_name_is_not_utf_8_is_an_error_that_names_the_zip(tmp_path: Path) -> None:

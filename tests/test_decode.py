@@ -1,6 +1,7 @@
 """Decoding of images, in this process and in workers."""
 
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gan.data.decode import BadImage, decode, fit_image, read_zip_member
+from gan.data.source import from_folder
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -43,7 +45,56 @@ def test_16_bit_grey_is_scaled_not_clipped() -> None:
 def test_transparent_pixels_are_put_on_white() -> None:
     image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
     image.putpixel((1, 0), (0, 0, 0, 0))
-    assert np.asarray(decode(encode(image))).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+    pixels = fit_image(decode(encode(image)), (3, 1, 2), "pad")
+    assert pixels.transpose(1, 2, 0).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+
+def test_four_channels_keep_the_opacity() -> None:
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 128))
+    image.putpixel((1, 0), (0, 0, 9, 0))
+    pixels = fit_image(decode(encode(image)), (4, 2, 2), "pad")
+    assert pixels[:, 0].tolist() == [[255, 0], [0, 0], [0, 9], [128, 0]]
+    assert not pixels[:, 1].any()  # the border is transparent
+    opaque = fit_image(Image.new("L", (2, 2), 7), (4, 2, 2), "crop")
+    assert opaque[:, 0, 0].tolist() == [7, 7, 7, 255]
+
+
+_FAKE_HEIF = """
+import io
+from PIL import Image
+
+def register_heif_opener():
+    Image.register_open("HEIF", read, lambda start: start[:4] == b"HEIF")
+
+def read(file, name):
+    return Image.open(io.BytesIO(file.read()[4:]))
+"""
+
+
+def test_heic_files_are_read_where_the_library_is_installed(tmp_path: Path) -> None:
+    """A module stands for pillow_heif, also in the processes that decode."""
+    library, images = tmp_path / "library", tmp_path / "images"
+    for folder in (library, images):
+        folder.mkdir()
+    (library / "pillow_heif.py").write_text(_FAKE_HEIF)
+    for i in range(3):
+        (images / f"{i}.HEIC").write_bytes(b"HEIF" + encode(Image.new("RGB", (20, 20))))
+    words = ["-m", "gan", "data", "configs/folder.yaml", "--set", f"data.root={images}"]
+    env = {**os.environ, "PYTHONPATH": f"{os.getcwd()}{os.pathsep}{library}"}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "packed   3 images 64x64" in done.stdout and "(3 files read)" in done.stdout
+
+
+def test_heic_files_without_the_library_are_left_out_with_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.HEIC", "c.heic", "d.txt"):
+        (tmp_path / name).write_bytes(encode(Image.new("RGB", (20, 20))))
+    monkeypatch.setattr("gan.data.source.SUFFIXES", {".png"})
+    assert from_folder(tmp_path).notes == [
+        "left out 3 other files (2 .heic, 1 .txt; pillow-heif reads .heic): b.HEIC, c.heic, d.txt"
+    ]
 
 
 def test_exif_rotation_is_applied() -> None:
@@ -145,7 +196,7 @@ def test_damaged_image_is_decoded_or_has_a_short_reason(
         data[position % len(data)] = value
     for candidate in (bytes(data), bytes(data[:length]), bytes(data[:length]) + noise, noise):
         try:
-            assert decode(candidate).mode in ("L", "RGB")
+            assert decode(candidate).mode in ("L", "RGB", "RGBA")
         except BadImage as error:
             assert 0 < len(str(error)) <= 200
 

@@ -238,12 +238,12 @@ def test_a_run_saves_once_early_whatever_its_cadence(
 
 
 def test_a_pack_cut_short_during_a_run_saves_the_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def step_then_cut(state: TrainState, *rest: Any) -> dict[str, Tensor]:
         values = one_step(state, *rest)
         if state.step == 3:
-            os.truncate(next(tmp_path.glob("packed/*/images.npy")), 4096)
+            os.truncate(next(cache.glob("packed/*/images.npy")), 4096)
         return values
 
     cfg = tiny_config(tmp_path, train={"checkpoint_every_steps": None})
@@ -251,7 +251,7 @@ def test_a_pack_cut_short_during_a_run_saves_the_state(
         patch.setattr(loop, "one_step", step_then_cut)
         train(cfg, tmp_path / "run", "cpu")
     assert [path.stem for path in (tmp_path / "run/checkpoints").iterdir()] == ["step_00000003"]
-    shutil.rmtree(next(tmp_path.glob("packed/*/")))
+    shutil.rmtree(next(cache.glob("packed/*/")))
     assert train(cfg, tmp_path / "run", "cpu").state.step == 4
 
 

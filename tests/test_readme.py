@@ -65,7 +65,7 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
         run(command, images)
-    names = ("samples.png", "sevens.png", "samples.npz", "walk.gif")
+    names = ("sheet.png", "samples.png", "sevens.png", "samples.npz", "walk.gif")
     assert all(Path(name).stat().st_size for name in names)
 
 

@@ -362,7 +362,7 @@ def test_diverged_state_is_never_the_best_checkpoint(
 
 
 def test_terminal_shows_progress_bars_and_a_status_line_that_fits(
-    config: Path, tmp_path: Path
+    config: Path, tmp_path: Path, cache: Path
 ) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))

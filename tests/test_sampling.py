@@ -1,6 +1,7 @@
 """From checkpoints to images: the same bytes for a seed, files, labels, bad checkpoints."""
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from gan.sampling import (
     generate,
     grid,
     load_trained,
+    save_gif,
     save_samples,
     save_walk,
     walk,
 )
 from gan.training.loop import train
 from gan.training.state import TrainState, make_state, restore
-from tests.conftest import tiny_config
+from tests.conftest import gan, tiny_config
 
 CPU = torch.device("cpu")
 GOLDEN = Path("tests/golden/format_2.pt")
@@ -233,3 +235,28 @@ def test_any_value_in_a_checkpoint_gives_images_or_a_short_error(
         restore(_state_of(trained), trained.checkpoint)
     except BadCheckpoint as error:
         assert 0 < len(str(error)) < 1000
+
+
+def test_samples_keep_their_opacity_except_in_a_gif(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        pixels = rng.integers(0, 256, (16, 16, 4), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    data = {"source": "folder", "channels": 4}
+    cfg = tiny_config(tmp_path, data=data, train={"evaluate_every_steps": 4})
+    run = train(cfg, tmp_path / "run", "cpu").run_dir
+    assert Image.open(run / "samples" / "real.png").mode == "RGBA"
+    for name in ("a.png", "a.npz", "folder"):
+        assert gan("sample", run, "--num", 2, "--out", tmp_path / name).exit_code == 0
+    assert np.load(tmp_path / "a.npz")["images"].shape == (2, 16, 16, 4)
+    assert Image.open(tmp_path / "a.png").mode == "RGBA"
+    assert Image.open(tmp_path / "folder" / "000001.png").mode == "RGBA"
+    frames = [Image.new("RGBA", (8, 8), colour) for colour in ((255, 0, 0, 255), (0, 0, 0, 0))]
+    save_gif(frames, tmp_path / "a.gif", frame_ms=10)
+    with Image.open(tmp_path / "a.gif") as found:
+        found.seek(1)
+        assert found.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+    record = json.loads(gan("evaluate", run, "--data-root", tmp_path, "--num", 10).stdout)
+    assert {name.rpartition("_")[0] for name in record["values"]} == {"sliced_wasserstein"}
+    refused = gan("evaluate", run, "--data-root", tmp_path, "--features", "cifar10", "--num", 10)
+    assert refused.exit_code == 1 and "the images have 4; choose another" in refused.output

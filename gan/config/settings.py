@@ -40,13 +40,15 @@ class DataConfig(Section):
     root: str = Field(
         default_factory=lambda: os.environ.get("GAN_DATA") or "data",
         description="folder of the data sets (default: $GAN_DATA, else data); for source folder, "
-        "the folder or zip of images itself",
+        "the folder or zip of images itself (no default)",
         json_schema_extra={"free": True},
     )
     image_size: int | tuple[int, int] = Field(
         28, description="pixels, one side or [height, width], 16 to 512"
     )
-    channels: Literal[1, 3] = Field(1, description="1 grey, 3 RGB")
+    channels: Literal[1, 3, 4] = Field(
+        1, description="1 grey, 3 RGB, 4 RGB and opacity (source folder)"
+    )
     fit: Literal["crop", "pad", "squash"] = Field(
         "crop",
         description="crop: resize the short side, cut the centre; pad: add a black border, "
@@ -56,6 +58,20 @@ class DataConfig(Section):
     on_bad_image: Literal["error", "skip"] = Field(
         "error", description="what to do about an unreadable image: stop with a list, or skip it"
     )
+
+    hold_out: float = Field(
+        0.0,
+        description="share of the images of source folder that is kept for evaluation",
+        ge=0,
+        le=0.5,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_root(cls, values: Any) -> Any:
+        # the default would be the images of all data sets
+        is_folder = isinstance(values, dict) and values.get("source") == "folder"
+        return {"root": "", **values} if is_folder else values
 
     @field_validator("image_size", mode="before")
     @classmethod
@@ -189,7 +205,12 @@ class Config(Section):
 
 
 def _invalid_combinations(config: Config) -> Iterator[str]:
-    model, train = config.model, config.train
+    data, model, train = config.data, config.model, config.train
+    if data.source != "folder" and (data.hold_out or data.channels == 4):
+        yield (
+            f"data.hold_out and data.channels 4 are for source folder, not {data.source}; set "
+            "data.hold_out to 0 and data.channels to 1 or 3"
+        )
     if train.penalty and model.d_norm == "batch":
         yield (
             f"train.penalty {train.penalty} needs the gradient of each image alone, and BatchNorm "

@@ -8,7 +8,6 @@ import shutil
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -19,7 +18,8 @@ from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from gan.config.settings import DataConfig
-from gan.data.source import Source, from_arrays, from_folder, from_zip
+from gan.data.source import Source, from_arrays, from_folder, from_zip, subset
+from gan.errors import ConfigError
 
 Split = Literal["train", "test"]
 
@@ -51,7 +51,8 @@ def open_source(cfg: DataConfig, split: Split = "train", *, download: bool = Fal
     """Opens a data set and checks its files.
 
     Raises MissingData if files are missing and may not or cannot be downloaded, NothingHeldOut if
-    there is no such split, ValueError if a file is damaged.
+    there is no such split, ConfigError if source folder has no data.root, ValueError if a file is
+    damaged.
     """
     root = os.path.expanduser(cfg.root)
     if root.startswith("~"):
@@ -177,25 +178,37 @@ def _celeba_split(source: Source, partition: Path, split: Split) -> Source:
     if not picks:
         raise ValueError(f"{source.place}: no images of the {split} split of {partition}")
     note = f"{split} split of {partition.name}: {len(picks):,} of {len(source):,} images"
-    return replace(
-        source,
-        names=[source.names[i] for i in picks],
-        fingerprint=f"{source.fingerprint} {split} {hashlib.sha256(text.encode()).hexdigest()}",
-        labels=None if source.labels is None else source.labels[picks],
-        notes=[*source.notes, note],
-    )
+    version = f"{split} {hashlib.sha256(text.encode()).hexdigest()}"
+    return subset(source, picks, version=version, note=note)
 
 
 def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:
-    _require_train(split, f"data.source {cfg.source} has only training images")
-    if root.is_dir():
-        return from_folder(root)
-    if root.is_file():
-        return from_zip(root)
-    raise MissingData(
-        f"data.root: {root} does not exist; set it to your folder or zip of images: "
-        "--set data.root=/path/to/images"
-    )
+    if not cfg.root:
+        raise ConfigError(
+            "data.root: source folder needs the folder or zip of your images: "
+            "--set data.root=/path/to/images (gan evaluate: --data-root /path/to/images)"
+        )
+    if not cfg.hold_out:
+        _require_train(split, "data.hold_out is 0")
+    if not root.exists():
+        raise MissingData(
+            f"data.root: {root} does not exist; set it to your folder or zip of images: "
+            "--set data.root=/path/to/images"
+        )
+    source = from_folder(root) if root.is_dir() else from_zip(root)
+    return _hold_out(source, cfg.hold_out, split) if cfg.hold_out else source
+
+
+def _hold_out(source: Source, share: float, split: Split) -> Source:
+    """Splits images by a hash of their names, so that new images do not move the others."""
+    hashes = [hashlib.sha256(name.encode()).digest() for name in source.names]
+    held_out = [int.from_bytes(digest[:4]) < share * 2**32 for digest in hashes]
+    picks = [i for i, is_test in enumerate(held_out) if is_test == (split == "test")]
+    use = "evaluation" if split == "test" else "training"
+    note = f"data.hold_out {share:g}: {len(picks):,} of {len(source):,} images are for {use}"
+    if not picks:
+        raise NothingHeldOut(note) if split == "test" else ValueError(f"{source.place}: {note}")
+    return subset(source, picks, version=f"hold_out {share} {split}", note=note)
 
 
 def _synthetic(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source:

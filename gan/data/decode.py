@@ -6,14 +6,19 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-SUFFIXES = frozenset(".png .jpg .jpeg .webp .bmp .gif .tif .tiff .ppm .pgm".split())
+_HAS_HEIF = find_spec("pillow_heif") is not None
+SUFFIXES = frozenset(".png .jpg .jpeg .webp .bmp .gif .tif .tiff .ppm .pgm".split()) | (
+    {".heic", ".heif"} if _HAS_HEIF else set()
+)
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _MAX_PIXELS = 64_000_000
 _MAX_FILE_BYTES = 256 << 20
 _MAX_ZIP_RATIO = 1000
@@ -67,16 +72,16 @@ def zip_members(zipped: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def decode(data: bytes) -> Image.Image:
-    """Decodes the bytes of an image file into an image of mode L or RGB.
+    """Decodes the bytes of an image file into an image of mode L, RGB or RGBA.
 
-    Scales 16-bit grey to 8 bits, puts transparent pixels on white and applies EXIF rotation.
+    Scales 16-bit grey to 8 bits and applies EXIF rotation.
     """
     if not data:
         raise BadImage("empty")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # _MAX_PIXELS replaces Pillow's warning
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+            image = Image.open(io.BytesIO(data), formats=formats())
             if image.width * image.height > _MAX_PIXELS:
                 raise BadImage(f"{image.width}x{image.height}: over {_MAX_PIXELS:,} pixels")
             image.load()
@@ -96,16 +101,36 @@ def _plain(image: Image.Image) -> Image.Image:
         # not convert("L"), which clips everything above 255
         return Image.fromarray(np.rint(values / 257).astype(np.uint8))
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        return image.convert("RGBA")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
+@lru_cache(maxsize=1)
+def formats() -> tuple[str, ...]:
+    """Returns Pillow's names of the formats to decode: with HEIF where pillow_heif is installed."""
+    if not _HAS_HEIF:
+        return _FORMATS
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    return (*_FORMATS, "HEIF")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Puts the transparent pixels of an RGBA image on white; returns other images unchanged."""
+    if image.mode != "RGBA":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
 def fit_image(image: Image.Image, shape: tuple[int, int, int], fit: str) -> np.ndarray:
-    """Returns an image as uint8 (C, H, W) of the given shape; `fit` is data.fit."""
+    """Returns an image as uint8 (C, H, W) of the given shape; `fit` is data.fit.
+
+    With fewer than 4 channels, transparent pixels are put on white.
+    """
     channels, height, width = shape
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = (image if channels == 4 else on_white(image)).convert(_MODES[channels])
     if fit == "pad":
         image = _pad(image, height, width)
     elif fit == "crop":

@@ -52,10 +52,7 @@ def pack(source: Source, cfg: DataConfig) -> PackedImages:
 
     Raises ValueError with a list of the bad images, unless data.on_bad_image is skip.
     """
-    key = json.dumps([source.fingerprint, cfg.image_shape, cfg.fit, cfg.on_bad_image])
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    name = f"{cfg.source}-{'x'.join(map(str, cfg.image_shape))}-{digest[:12]}"
-    folder = _choose_place(cfg, name) / name
+    folder = _choose_folder(source, cfg)
     if not folder.exists():
         with FileLock(f"{folder}.lock"):
             if not folder.exists():  # another process may have written it meanwhile
@@ -69,28 +66,42 @@ def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
     return np.stack([image for _, image in _decode(few, cfg, {}, "decoding")])
 
 
-def _choose_place(cfg: DataConfig, name: str) -> Path:
-    """Returns the folder that has the pack (it may be read-only), else the first writable one.
+def clear(source: Source, cfg: DataConfig) -> str:
+    """Deletes the packs of a source, and reports what was freed."""
+    lines = []
+    for folder in filter(Path.exists, _folders(source, cfg)):
+        num_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        shutil.rmtree(folder)
+        lines.append(f"deleted {folder}: {num_bytes / 1e6:,.1f} MB freed")
+    return "\n".join(lines) or "no pack to delete"
 
-    The choices are beside the data and in the user's cache.
-    """
-    root = Path(os.path.expanduser(cfg.root))
-    root = root.parent if root.is_file() else root
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    places = [root / "packed"]
-    if cache.is_absolute():  # otherwise the home folder is not known
-        places.append(cache / "gan" / "packed")
-    for place in places:
-        if os.access(place / name / "pack.json", os.R_OK):
-            return place
-    for place in places:
+
+def _folders(source: Source, cfg: DataConfig) -> list[Path]:
+    """Returns the places of a pack: in the user's cache, and beside the data."""
+    key = json.dumps([source.fingerprint, cfg.image_shape, cfg.fit, cfg.on_bad_image])
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    name = f"{cfg.source}-{'x'.join(map(str, cfg.image_shape))}-{digest[:12]}"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "gan")
+    cache = os.path.expanduser(os.environ.get("GAN_CACHE") or home)
+    root = os.path.expanduser(cfg.root)
+    beside = os.path.dirname(root) if os.path.isfile(root) else root
+    # the ~ of an unknown home stays
+    return [Path(place, "packed", name) for place in (cache, beside) if place[:1] != "~"]
+
+
+def _choose_folder(source: Source, cfg: DataConfig) -> Path:
+    """Returns the first place that has the pack (it may be read-only), else a writable one."""
+    folders = _folders(source, cfg)
+    for folder in folders:
+        if os.access(folder / "pack.json", os.R_OK):
+            return folder
+    for folder in folders:
         with suppress(OSError):
-            place.mkdir(parents=True, exist_ok=True)
-            if os.access(place, os.W_OK):
-                return place
-    raise ValueError(
-        f"cannot write to {' or '.join(map(str, places))}; set data.root or XDG_CACHE_HOME"
-    )
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if os.access(folder.parent, os.W_OK):
+                return folder
+    places = " or ".join(str(folder.parent) for folder in folders)
+    raise ValueError(f"cannot write to {places}; set GAN_CACHE to a folder that can be written")
 
 
 def compare(source: Source, cfg: DataConfig, packed: PackedImages) -> None:
@@ -223,23 +234,3 @@ def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[Any, BadImage]) -> No
         f"{len(listed):,} of {len(source):,} images of {source.place} cannot be used{hint}:\n"
         + "\n".join(lines)
     )
-
-
-def summary(source: Source, packed: PackedImages) -> str:
-    """Reports what was found, packed and left out."""
-    num_bad = len(source) - len(packed)
-    labels = () if packed.labels is None else packed.labels
-    counts = zip(packed.classes[:10], np.bincount(labels, minlength=10), strict=False)
-    classes = ", ".join(f"{name} {count:,}" for name, count in counts)
-    lines = [
-        f"found    {len(source):,} images in {source.place}",
-        *(f"         {note}" for note in source.notes),
-        *([f"left out {num_bad:,} bad images, listed in left_out.json"] if num_bad else []),
-        f"first    {', '.join(map(str, source.names[:3]))}",
-        f"classes  {len(packed.classes)}: {classes}" if classes else "classes  none",
-        f"packed   {len(packed):,} images {'x'.join(map(str, packed.images.shape[1:]))}, "
-        f"{packed.images.nbytes / 1e6:,.1f} MB, in {packed.folder}",
-        "         used again while paths, names, sizes, times and zip checksums are unchanged; "
-        "gan data --verify compares contents",
-    ]
-    return "\n".join(lines)

@@ -3,9 +3,9 @@
 import hashlib
 import os
 import zipfile
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -83,6 +83,17 @@ def from_zip(archive: Path) -> Source:
     return _from_files(archive, versions, left_out, read_zip_member)
 
 
+def subset(source: Source, picks: Sequence[int], *, version: str, note: str) -> Source:
+    """Returns a source of some images of another; `version` changes with the choice."""
+    return replace(
+        source,
+        names=[source.names[i] for i in picks],
+        fingerprint=f"{source.fingerprint} {version}",
+        labels=None if source.labels is None else source.labels[picks],
+        notes=[*source.notes, note],
+    )
+
+
 def _version(path: str | Path) -> str:
     found = os.stat(path, follow_symlinks=os.path.exists(path))  # or of a link to a missing file
     return f"{found.st_size} {found.st_mtime_ns}"
@@ -144,10 +155,12 @@ def _from_files(
         while (name := os.path.dirname(name)) not in used:
             used.add(name)
     rest = [path for path in versions if path and not _is_image(path)]
+    rest = [path for path in rest if not path.startswith("packed/")]  # our packs
     empty = [path for path in rest if path.endswith("/") and path[:-1] not in used]
+    others = [path for path in rest if not path.endswith("/")]
     left_out |= {
         "folders without images": sorted(empty, key=lambda path: path.count("/")),
-        "other files": [path for path in rest if not path.endswith("/")],
+        f"other files ({_types(others)})": others,
     }
     notes = _describe(left_out)
     if not names:
@@ -166,13 +179,19 @@ def _from_files(
     )
 
 
+def _types(paths: list[str]) -> str:
+    counts = Counter(_suffix(path) or "without a suffix" for path in paths)
+    types = ", ".join(f"{num:,} {name}" for name, num in counts.most_common(_MAX_LISTED))
+    return types + ("; pillow-heif reads .heic" if {".heic", ".heif"} & {*counts} else "")
+
+
 def _describe(left_out: dict[str, list[str]]) -> list[str]:
     return [
         f"left out {len(paths):,} {what}: {', '.join(paths[:_MAX_LISTED])}"[:300]
         .encode(errors="backslashreplace")  # a name may not be UTF-8
         .decode()
-        for what, found in left_out.items()
-        if (paths := [path for path in found if not path.startswith("packed/")])  # our packs
+        for what, paths in left_out.items()
+        if paths
     ]
 
 
@@ -183,7 +202,11 @@ def _is_hidden(name: str) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    return _suffix(name) in SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _classes(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
