@@ -107,10 +107,15 @@ def warnings(cfg: Config, source: Source, packed: PackedImages | None = None) ->
 
 
 def warnings_before_training(cfg: Config) -> list[str]:
-    """Returns the warnings for a user's own images, on the first rank only."""
+    """Returns the warnings for a user's own images, on the first rank only.
+
+    Returns nothing if the images cannot be found; training reports that after cheaper checks.
+    """
     if cfg.data.source != "folder" or int(os.environ.get("RANK", "0")):
         return []
-    return warnings(cfg, open_source(cfg.data))
+    with suppress(ValueError, OSError):
+        return warnings(cfg, open_source(cfg.data))
+    return []
 
 
 def save_sheet(cfg: Config, packed: PackedImages, out: Path) -> int:
