@@ -3,6 +3,7 @@
 Libraries are imported inside the verbs, so that `gan --help` is fast.
 """
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -27,7 +28,12 @@ _DEVICE = click.option(
 )
 _SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
 _FORCE = click.option("--force", is_flag=True, help="Overwrite an existing file or folder.")
-_LABEL = click.option("--label", help="Only this class, by name or number (conditional runs).")
+
+
+def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
+    if text and not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
+        raise click.BadParameter("must be numbers with commas between them, such as 3,7,12")
+    return [int(number) for number in text.split(",") if number]
 
 
 class _Verbs(click.Group):
@@ -89,50 +95,69 @@ def train(
 @_RUN
 @click.option("--num", default=64, show_default=True, type=click.IntRange(1, 1_000_000))
 @_SEED
-@click.option("--out", required=True, type=_PATH, help="A .png grid, an .npz, or a folder.")
-@_LABEL
+@click.option("--out", required=True, type=_PATH,
+              help="A .png or .jpg grid, an .npz, or a folder.")  # fmt: skip
+@click.option("--label", help="Only this class, by name or number, or all (conditional runs).")
+@click.option("--columns", type=click.IntRange(1), help="Of the grid [default: a square].")
+@click.option("--scale", default=1, show_default=True, type=click.IntRange(1, 64),
+              help="Repeat each pixel so many times.")  # fmt: skip
 @_DEVICE
 @_FORCE
 def sample(
-    run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None, device: str,
-    force: bool,
+    run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None,
+    columns: int | None, scale: int, device: str, force: bool,
 ) -> None:  # fmt: skip
     """Write images of a run's newest checkpoint, or of a checkpoint file.
 
-    The same seed gives the same images; the first k of --num n are those of --num k.
+    The same seed gives the same images; the first k of --num n are those of --num k. --label all
+    gives a grid with one class a row, and rounds --num up to whole rows.
     """
-    _check_out(out, force, (".png", ".npz", ""))
+    _check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
     from gan.sampling import load_trained, save_samples
 
     trained = load_trained(run_or_checkpoint, choose_device(device))
-    save_samples(trained, out, num, seed, label)
+    num = save_samples(trained, out, num, seed, label, columns=columns, scale=scale)
     click.echo(f"{out}: {num} images of {trained.origin}")
 
 
 @main.command()
 @_RUN
 @click.option("--points", default=8, show_default=True, type=click.IntRange(2, 1000),
-              help="Latents to visit.")  # fmt: skip
+              help="Latents of --seed to visit.")  # fmt: skip
+@click.option("--seeds", default="", callback=_seeds, metavar="N,N,...",
+              help="Visit the first image of each of these seeds instead.")  # fmt: skip
 @click.option("--steps", default=8, show_default=True, type=click.IntRange(1, 1000),
               help="Images from one latent to the next.")  # fmt: skip
 @_SEED
-@click.option("--out", required=True, type=_PATH, help="A .png strip or a .gif.")
-@_LABEL
+@click.option("--out", required=True, type=_PATH, help="A .png strip, a .gif or an .mp4 (ffmpeg).")
+@click.option("--labels", "--label", default="", metavar="CLASS,CLASS,...",
+              help="Walk through these classes, by name or number (conditional runs).")  # fmt: skip
+@click.option("--scale", type=click.IntRange(1, 64),
+              help="Repeat each pixel so many times [default: films have 256 pixels].")  # fmt: skip
 @_DEVICE
 @_FORCE
 def walk(
-    run_or_checkpoint: Path, points: int, steps: int, seed: int, out: Path, label: str | None,
-    device: str, force: bool,
+    run_or_checkpoint: Path, points: int, seeds: list[int], steps: int, seed: int, out: Path,
+    labels: str, scale: int | None, device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Interpolate between latents and back to the first, as a strip or a looping GIF."""
-    _check_out(out, force, (".png", ".gif"))
-    from gan.machine.precision import choose_device
-    from gan.sampling import load_trained, save_walk
+    """Interpolate between latents and back to the first, as a strip or a film.
 
+    `--seeds 3 --labels 2,7` changes the class alone; the shorter list is repeated.
+    """
+    _check_out(out, force, (".png", ".gif", ".mp4"))
+    from gan.analysis.walk import path_ends, require_ffmpeg, save_walk
+    from gan.analysis.walk import walk as run_walk
+    from gan.machine.precision import choose_device
+    from gan.sampling import load_trained
+
+    if out.suffix == ".mp4":
+        require_ffmpeg()
     trained = load_trained(run_or_checkpoint, choose_device(device))
-    save_walk(trained, out, points, steps, seed, label)
-    click.echo(f"{out}: {points * steps} images of {trained.origin}")
+    ends = path_ends(trained, seeds, labels.split(",") if labels else [], points, seed)
+    images = run_walk(trained, *ends, steps=steps)
+    save_walk(images, out, steps=steps, scale=scale)
+    click.echo(f"{out}: {len(images)} images of {trained.origin}")
 
 
 @main.command()
@@ -149,17 +174,22 @@ def walk(
 )
 @_SEED
 @click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+@click.option("--out", type=_PATH, help="A .json file for the record; in the run directory, named "
+              "evaluation.json, `gan compare` and `gan report` show it.")  # fmt: skip
 @_DEVICE
+@_FORCE
 def evaluate(
     run_or_checkpoint: Path, features: str | None, num: int, draws: int, seed: int,
-    data_root: str | None, device: str,
+    data_root: str | None, as_json: bool, out: Path | None, device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Compare generated with real images, and real images with each other (the floor).
-
-    Prints one JSON record with the values and the protocol.
-    """
+    """Compare generated with real images, and real images with each other (the floor)."""
     import json
 
+    if out:
+        _check_out(out, force, (".json",))
+    from gan.analysis.table import evaluation_table
+    from gan.files import replacing
     from gan.machine.precision import choose_device
     from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.sampling import load_trained
@@ -167,7 +197,12 @@ def evaluate(
     on = choose_device(device)
     trained = load_trained(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
-    click.echo(json.dumps(record, indent=2))
+    text = json.dumps(record, indent=2)
+    click.echo(text if as_json else evaluation_table(record, len(trained.classes)))
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as part:
+            part.write_text(text + "\n")
     if trained.checkpoint.data != record["data"]["checksum"]:
         click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)
 
@@ -210,9 +245,7 @@ def _check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
     """Refuses an --out with another suffix, and one that exists unless --force is given."""
     is_folder = out.is_dir() and "" in suffixes
     if out.suffix not in suffixes and not is_folder:
-        *most, last = [suffix or "no suffix (a folder)" for suffix in suffixes]
-        raise click.BadParameter(
-            f"{out}: must end in {', '.join(most)} or {last}", param_hint="--out"
-        )
+        allowed = " or ".join(suffix or "no suffix (a folder)" for suffix in suffixes)
+        raise click.BadParameter(f"{out}: must end in {allowed}", param_hint="--out")
     if out.exists() and not force and not (is_folder and not any(out.iterdir())):
         raise click.UsageError(f"{out} exists; choose another --out, or overwrite with --force")

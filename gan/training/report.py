@@ -18,7 +18,8 @@ from gan.training.run_dir import describe_run
 from gan.training.state import environment, num_parameters
 from gan.training.steps import ema_decay, learning_rates
 
-NUM_SHOWN = 64  # images in the grids of a run
+NUM_SHOWN = 64  # images in the grids of a run without classes
+COLUMNS = 8
 _HISTOGRAM_EVERY_LOGS = 20
 _MAX_GIF_FRAMES = 60
 
@@ -85,7 +86,7 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
 def show(run: Run, samples: dict[str, np.ndarray]) -> None:
     """Writes a grid of each set of samples (num, C, H, W) by name."""
     for name, images in samples.items():
-        sheet = grid(images)
+        sheet = grid(images, COLUMNS)
         with replacing(_grid_path(run, name)) as part:
             to_pil(sheet).save(part)
         run.tracker.image(f"images/{name}", sheet, run.state.images_seen)
@@ -101,7 +102,8 @@ def finish(run: Run, ending: Ending) -> None:
     steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
     paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
     frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
-    shown = [frame for frame in frames if frame]
+    last = frames[-1]
+    shown = [frame for frame in frames if frame and (not last or frame.size == last.size)]
     save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
     settings = {
         f"{section}.{key}": value
