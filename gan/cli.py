@@ -208,6 +208,33 @@ def evaluate(
 
 
 @main.command()
+@click.argument("runs", type=_PATH, nargs=-1, required=True)
+@click.option("--out", type=_PATH, help="A folder for compare.png (curves) and compare.csv.")
+def compare(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Compare runs: the settings that differ, scores with floors, and curves.
+
+    Runs that differ in train.seed alone are shown as one: mean and standard deviation.
+    """
+    from gan.analysis.compare import compare as run_comparison
+
+    click.echo(run_comparison(runs, out))
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.option("--out", type=_PATH, help="An .html file [default: RUN/report.html].")
+@_FORCE
+def report(run: Path, out: Path | None, force: bool) -> None:
+    """Write all about a run into one HTML file: settings, curves, samples, scores."""
+    out = out or run / "report.html"
+    _check_out(out, force, (".html",))
+    from gan.analysis.report import write_report
+
+    write_report(run, out)
+    click.echo(out)
+
+
+@main.command()
 @click.argument("config", type=_PATH)
 @_SET
 @click.option("--verify", is_flag=True, help="Decode again and compare with what was packed.")
@@ -245,7 +272,8 @@ def _check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
     """Refuses an --out with another suffix, and one that exists unless --force is given."""
     is_folder = out.is_dir() and "" in suffixes
     if out.suffix not in suffixes and not is_folder:
-        allowed = " or ".join(suffix or "no suffix (a folder)" for suffix in suffixes)
+        *most, last = [suffix or "no suffix (a folder)" for suffix in suffixes]
+        allowed = f"{', '.join(most)} or {last}" if most else last
         raise click.BadParameter(f"{out}: must end in {allowed}", param_hint="--out")
     if out.exists() and not force and not (is_folder and not any(out.iterdir())):
         raise click.UsageError(f"{out} exists; choose another --out, or overwrite with --force")

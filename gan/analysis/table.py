@@ -1,5 +1,6 @@
 """The record of an evaluation as a table for people: values, floors, and what they tell."""
 
+import json
 import math
 from typing import Any
 
@@ -96,6 +97,11 @@ def number(value: float, digits: int = 3) -> str:
     if abs(value) >= 10**digits:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}" if abs(value) >= 1e-4 or not value else f"{value:.1e}"
+
+
+def setting_text(value: Any) -> str:
+    """Returns the value of a setting as a config writes it: null, true."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def aligned(rows: list[tuple[str, ...]]) -> list[str]:
