@@ -3,7 +3,6 @@
 Libraries are imported inside the verbs, so that `gan --help` is fast.
 """
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -28,12 +27,6 @@ _DEVICE = click.option(
 )
 _SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
 _FORCE = click.option("--force", is_flag=True, help="Overwrite an existing file or folder.")
-
-
-def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
-    if text and not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
-        raise click.BadParameter("must be numbers with commas between them, such as 3,7,12")
-    return [int(number) for number in text.split(",") if number]
 
 
 class _Verbs(click.Group):
@@ -95,8 +88,7 @@ def train(
 @_RUN
 @click.option("--num", default=64, show_default=True, type=click.IntRange(1, 1_000_000))
 @_SEED
-@click.option("--out", required=True, type=_PATH,
-              help="A .png or .jpg grid, an .npz, or a folder.")  # fmt: skip
+@click.option("--out", required=True, type=_PATH, help="A .png or .jpg grid, .npz, or a folder.")
 @click.option("--label", help="Only this class, by name or number, or all (conditional runs).")
 @click.option("--columns", type=click.IntRange(1), help="Of the grid [default: a square].")
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(1, 64),
@@ -125,39 +117,33 @@ def sample(
 @_RUN
 @click.option("--points", default=8, show_default=True, type=click.IntRange(2, 1000),
               help="Latents of --seed to visit.")  # fmt: skip
-@click.option("--seeds", default="", callback=_seeds, metavar="N,N,...",
-              help="Visit the first image of each of these seeds instead.")  # fmt: skip
+@click.option("--seeds", metavar="N,N,...", help="Visit the first image of each seed instead.")
 @click.option("--steps", default=8, show_default=True, type=click.IntRange(1, 1000),
               help="Images from one latent to the next.")  # fmt: skip
 @_SEED
 @click.option("--out", required=True, type=_PATH, help="A .png strip, a .gif or an .mp4 (ffmpeg).")
-@click.option("--labels", "--label", default="", metavar="CLASS,CLASS,...",
-              help="Walk through these classes, by name or number (conditional runs).")  # fmt: skip
+@click.option("--labels", "--label", metavar="CLASS,CLASS,...", help="Visit these classes.")
 @click.option("--scale", type=click.IntRange(1, 64),
               help="Repeat each pixel so many times [default: films have 256 pixels].")  # fmt: skip
 @_DEVICE
 @_FORCE
 def walk(
-    run_or_checkpoint: Path, points: int, seeds: list[int], steps: int, seed: int, out: Path,
-    labels: str, scale: int | None, device: str, force: bool,
+    run_or_checkpoint: Path, points: int, seeds: str | None, steps: int, seed: int, out: Path,
+    labels: str | None, scale: int | None, device: str, force: bool,
 ) -> None:  # fmt: skip
     """Interpolate between latents and back to the first, as a strip or a film.
 
     `--seeds 3 --labels 2,7` changes the class alone; the shorter list is repeated.
     """
     _check_out(out, force, (".png", ".gif", ".mp4"))
-    from gan.analysis.walk import path_ends, require_ffmpeg, save_walk
-    from gan.analysis.walk import walk as run_walk
+    from gan.analysis.walk import path_ends, save_walk
     from gan.machine.precision import choose_device
     from gan.sampling import load_trained
 
-    if out.suffix == ".mp4":
-        require_ffmpeg()
     trained = load_trained(run_or_checkpoint, choose_device(device))
-    ends = path_ends(trained, seeds, labels.split(",") if labels else [], points, seed)
-    images = run_walk(trained, *ends, steps=steps)
-    save_walk(images, out, steps=steps, scale=scale)
-    click.echo(f"{out}: {len(images)} images of {trained.origin}")
+    ends = path_ends(trained, points=points, seed=seed, seeds=seeds, labels=labels)
+    num = save_walk(trained, out, *ends, steps=steps, scale=scale)
+    click.echo(f"{out}: {num} images of {trained.origin}")
 
 
 @main.command()
@@ -175,8 +161,9 @@ def walk(
 @_SEED
 @click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
-@click.option("--out", type=_PATH, help="A .json file for the record; in the run directory, named "
-              "evaluation.json, `gan compare` and `gan report` show it.")  # fmt: skip
+@click.option(
+    "--out", type=_PATH, help="A .json file; compare and report read RUN/evaluation.json."
+)
 @_DEVICE
 @_FORCE
 def evaluate(
@@ -188,8 +175,7 @@ def evaluate(
 
     if out:
         _check_out(out, force, (".json",))
-    from gan.analysis.table import evaluation_table
-    from gan.files import replacing
+    from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
     from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.sampling import load_trained
@@ -197,12 +183,10 @@ def evaluate(
     on = choose_device(device)
     trained = load_trained(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
-    text = json.dumps(record, indent=2)
-    click.echo(text if as_json else evaluation_table(record, len(trained.classes)))
+    table = evaluation_table(record, len(trained.classes))
+    click.echo(json.dumps(record, indent=2) if as_json else table)
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as part:
-            part.write_text(text + "\n")
+        write_record(record, out)
     if trained.checkpoint.data != record["data"]["checksum"]:
         click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)
 

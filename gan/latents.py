@@ -41,13 +41,9 @@ def draw_labels(
     return torch.from_numpy(rng(seed, step, purpose).integers(num_classes, size=num))
 
 
-def class_rows(num_classes: int, columns: int) -> Tensor | None:
-    """Returns the labels of a grid with one class a row, several rows each if the classes are few.
-
-    At most 20 classes are shown. Returns None without classes.
-    """
-    if not num_classes:
-        return None
+def class_rows(num_classes: int, columns: int) -> Tensor:
+    """Returns the labels of a grid with one class a row: several rows if they are few, at most 20
+    classes."""
     return torch.arange(min(num_classes, 20)).repeat_interleave(columns * max(1, 8 // num_classes))
 
 

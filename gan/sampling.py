@@ -64,10 +64,8 @@ class Trained:
         return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
 
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
-        """Returns the labels (N,) of a seed, or N times one class, given by name or number.
-
-        "all" gives each class in turn as many times, at least N labels together.
-        """
+        """Returns the labels (N,) of a seed, or N times one class, given by name or number; with
+        "all", equally many of each class in turn, at least N together."""
         if only is None:
             return draw_labels(num, self.generator.num_classes, seed=seed)
         names = self.classes[: self.generator.num_classes]
@@ -214,10 +212,8 @@ def save_samples(
     columns: int | None = None,
     scale: int = 1,
 ) -> int:
-    """Writes samples and returns their number, which label "all" may raise; see `Trained.labels`.
-
-    Writes a grid (.png, .jpg), an array (.npz: images (N, H, W, C), labels) or a folder.
-    """
+    """Writes samples as a grid (.png, .jpg), an array (.npz: images (N, H, W, C), labels) or a
+    folder; returns their number, which is above `num` if label "all" rounds it up."""
     labels = trained.labels(num, seed, label)
     num = num if labels is None else len(labels)
     images = enlarge(trained.images(trained.latents(num, seed), labels), scale)
@@ -229,9 +225,8 @@ def save_samples(
     origin.add_text("step", str(trained.checkpoint.step))
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix in (".png", ".jpg"):
-        options = {"pnginfo": origin} if out.suffix == ".png" else {"quality": 95}
         with replacing(out) as part:
-            to_pil(grid(images, columns)).save(part, **options)
+            to_pil(grid(images, columns)).save(part, pnginfo=origin, quality=95)
     elif out.suffix == ".npz":
         arrays: dict[str, Any] = {"images": images.transpose(0, 2, 3, 1)}
         if labels is not None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ from gan.analysis.compare import compare
 from gan.analysis.report import nearest_pairs
 from gan.analysis.runs import read_run
 from gan.analysis.table import evaluation_table, number
-from gan.analysis.walk import path_ends, require_ffmpeg, save_walk, walk
+from gan.analysis.walk import path_ends, save_mp4, save_walk, walk
 from gan.config.reader import describe
 from gan.data.pack import PackedImages
 from gan.sampling import load_trained
@@ -117,16 +118,16 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one(make_run: MakeRun, tmp_path: Path) -> None:
-    runs = [make_run("a", 1.0), make_run("b", 3.0, seed=1), make_run("$c", 7.0, loss="hinge")]
+    runs = [make_run("a", 1.0), make_run("b", 3.0, seed=1), make_run("$c^$", 7.0, loss="hinge")]
     shown = gan("compare", *runs, "--out", tmp_path / "out")
     assert shown.exit_code == 0
     lines = [line.split() for line in shown.output.splitlines()]
-    assert ["setting", "a,", "b", "$c"] in lines
+    assert ["setting", "a,", "b", "$c^$"] in lines
     assert ["train.loss", "non_saturating", "hinge"] in lines
     assert not any(line[:1] == ["train.seed"] for line in lines)
-    assert ["a,", "b", "2", "24", "2", "±", "1.4"] in lines and ["$c", "1", "24", "7"] in lines
+    assert ["a,", "b", "2", "24", "2", "±", "1.4"] in lines and ["$c^$", "1", "24", "7"] in lines
     first, second = read_csv(tmp_path / "out" / "compare.csv")
-    assert first["runs"] == "a, b" and first["seeds"] == "0 1" and second["runs"] == "$c"
+    assert first["runs"] == "a, b" and first["seeds"] == "0 1" and second["runs"] == "$c^$"
     assert float(first["mean"]) == 2 and float(first["deviation"]) == pytest.approx(2**0.5)
     assert second["train.loss"] == "hinge" and second["floor"] == ""
     with Image.open(tmp_path / "out" / "compare.png") as picture:
@@ -138,6 +139,7 @@ def test_records_of_evaluations_give_floors(make_run: MakeRun, tmp_path: Path) -
                                                  loss="hinge")]  # fmt: skip
     text = compare(runs, tmp_path)
     assert "0.6 ± 0.05" in text and "0.8 ± 0.05" in text and "floor" in text
+    assert f"{runs[0]} was evaluated at 448 images, not after the last step" in text
     found = {(row["runs"], row["score"]): row for row in read_csv(tmp_path / "compare.csv")}
     assert found["a", "recall"]["floor"] == "0.8"
 
@@ -249,7 +251,7 @@ def test_nearest_training_image_of_a_copy_is_its_original(tiny_run: Path) -> Non
 
 def test_walk_passes_through_its_latents_and_classes(conditional_run: Path) -> None:
     trained = load_trained(conditional_run, CPU)
-    latents, labels = path_ends(trained, [3, 7, 12], ["disc", "1"], 8, 0)
+    latents, labels = path_ends(trained, points=8, seeds="3,7,12", labels="disc,1")
     assert labels is not None and labels.tolist() == [0, 1, 0]
     ends = [trained.images(trained.latents(1, seed), torch.tensor([label]))[0]
             for seed, label in ((3, 0), (7, 1), (12, 0))]  # fmt: skip
@@ -260,7 +262,7 @@ def test_walk_passes_through_its_latents_and_classes(conditional_run: Path) -> N
 
 def test_class_alone_changes_along_a_walk(conditional_run: Path) -> None:
     trained = load_trained(conditional_run, CPU)
-    ends = path_ends(trained, [3], ["0", "1"], 8, 0)
+    ends = path_ends(trained, points=8, seeds="3", labels="0,1")
     assert torch.equal(*ends[0])
     images = walk(trained, *ends, steps=3).astype(int)
     changes = np.abs(images - images[0]).mean((1, 2, 3))
@@ -271,19 +273,22 @@ def test_class_alone_changes_along_a_walk(conditional_run: Path) -> None:
 
 def test_walk_without_options_has_latents_of_the_seed(tiny_run: Path) -> None:
     trained = load_trained(tiny_run, CPU)
-    latents, labels = path_ends(trained, [], [], 3, 5)
+    latents, labels = path_ends(trained, points=3, seed=5)
     assert torch.equal(latents, trained.latents(3, 5)) and labels is None
 
 
 @pytest.mark.parametrize(("scale", "side"), [(None, 256), (2, 32)])
-def test_films_are_large_by_default(tmp_path: Path, scale: int | None, side: int) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (4, 3, 16, 20), dtype=np.uint8)
-    save_walk(images, tmp_path / "a.gif", steps=2, scale=scale)
+def test_films_are_large_by_default(
+    tiny_run: Path, tmp_path: Path, scale: int | None, side: int
+) -> None:
+    trained = load_trained(tiny_run, CPU)
+    ends = path_ends(trained, points=2)
+    assert save_walk(trained, tmp_path / "a.gif", *ends, steps=2, scale=scale) == 4
     with Image.open(tmp_path / "a.gif") as film:
-        assert film.size == (side * 20 // 16, side) and film.n_frames == 4
-    save_walk(images, tmp_path / "a.png", steps=2, scale=None)
+        assert film.size == (side, side) and film.n_frames > 1 and film.info["loop"] == 0
+    save_walk(trained, tmp_path / "a.png", *ends, steps=3)
     with Image.open(tmp_path / "a.png") as strip:
-        assert strip.size == (2 * 22 + 2, 2 * 18 + 2)
+        assert strip.size == (3 * 18 + 2, 2 * 18 + 2)
 
 
 def test_mp4_without_ffmpeg_is_one_error(
@@ -294,16 +299,12 @@ def test_mp4_without_ffmpeg_is_one_error(
     assert shown.exit_code == 1 and "needs the program ffmpeg" in shown.stderr
 
 
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
 def test_mp4_is_written_for_odd_sides(tmp_path: Path) -> None:
-    try:
-        require_ffmpeg()
-    except ValueError:
-        pytest.skip("ffmpeg is not installed")
-    images = np.zeros((5, 1, 17, 19), np.uint8)
-    save_walk(images, tmp_path / "a.mp4", steps=5, scale=1)
+    save_mp4(np.zeros((5, 1, 17, 19), np.uint8), tmp_path / "a.mp4")
     assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
 
 
 def test_seeds_that_are_no_numbers_are_refused(tiny_run: Path, tmp_path: Path) -> None:
     shown = gan("walk", tiny_run, "--seeds", "3,x", "--out", tmp_path / "a.gif")
-    assert shown.exit_code == 2 and "such as 3,7,12" in shown.output
+    assert shown.exit_code == 1 and "as 3,7,12; got 3,x" in shown.stderr

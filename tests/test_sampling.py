@@ -150,11 +150,13 @@ def test_class_names_in_file_names_have_safe_characters_only(
 
 def test_label_all_gives_one_class_a_row(conditional_run: Path, tmp_path: Path) -> None:
     trained = load_trained(conditional_run, CPU)
-    assert save_samples(trained, tmp_path / "a.png", 5, 3, "all") == 6
-    labels = torch.tensor([0, 0, 0, 1, 1, 1])
-    images = trained.images(trained.latents(6, 3), labels)
-    with Image.open(tmp_path / "a.png") as shown:
-        assert np.array_equal(np.asarray(shown), grid(images, columns=3))
+    assert save_samples(trained, tmp_path / "a.png", 7, 3, "all") == 8
+    labels = torch.tensor([0] * 4 + [1] * 4)
+    images = trained.images(trained.latents(8, 3), labels)
+    save_samples(trained, tmp_path / "b.png", 7, 3, "all", columns=2)
+    for name, columns in (("a.png", 4), ("b.png", 2)):
+        with Image.open(tmp_path / name) as shown:
+            assert np.array_equal(np.asarray(shown), grid(images, columns=columns))
 
 
 def test_columns_and_scale_of_a_grid(tiny_run: Path, tmp_path: Path) -> None:

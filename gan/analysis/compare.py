@@ -96,9 +96,14 @@ def _choose_scores(runs: Sequence[RunFiles]) -> tuple[bool, str]:
     records = [run.record for run in runs if run.record]
     protocols = {repr([record.get(key) for key in ("num_real", "network")]) for record in records}
     if len(records) == len(runs) and len(protocols) == 1:
+        older = [
+            f"\nnote: {run.path} was evaluated at {seen} images, not after the last step"
+            for run, record in zip(runs, records, strict=True)
+            if (seen := record["checkpoint"].get("images_seen")) != run.images_seen
+        ]
         return True, (
             f"scores: gan evaluate, {records[0].get('num_real')} images; ± is the standard "
-            "deviation\nover seeds, of a single run over draws"
+            f"deviation\nover seeds, of a single run over draws{''.join(older)}"
         )
     reason = "are of different protocols" if len(protocols) > 1 else "are missing"
     return False, (

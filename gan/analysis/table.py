@@ -2,7 +2,10 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
+
+from gan.files import replacing
 
 HEADS = ("score", "samples", "real (floor)", "better")
 _HIGHER = {"precision", "recall", "density", "coverage", "modes", "confident_share",
@@ -29,6 +32,13 @@ def evaluation_table(record: dict[str, Any], num_classes: int) -> str:
     if found := readings(record, num_classes):
         lines += ["", *found]
     return "\n".join(lines)
+
+
+def write_record(record: dict[str, Any], out: Path) -> None:
+    """Writes the record of an evaluation as JSON."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def evaluation_rows(record: dict[str, Any]) -> list[tuple[str, ...]]:

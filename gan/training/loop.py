@@ -217,7 +217,8 @@ def _show(run: Run) -> None:
     state = run.state
     settle(state, run.cfg)
     nets = {"ema": state.g_ema, "raw": state.g}
-    rows = class_rows(state.g.num_classes, report.COLUMNS)
+    num_classes = state.g.num_classes
+    rows = class_rows(num_classes, report.COLUMNS) if num_classes else None
     num = report.NUM_SHOWN if rows is None else len(rows)
     report.show(run, {name: run.fixed_samples(g, num, rows) for name, g in nets.items()})
     samples = run.fixed_samples(state.g_ema, report.NUM_SHOWN)  # of classes at random
