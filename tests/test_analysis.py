@@ -138,7 +138,8 @@ def test_records_of_evaluations_give_floors(make_run: MakeRun, tmp_path: Path) -
     runs = [make_run("a", 9.0, RECORD), make_run("b", 9.0, with_values(frechet_distance=0.8),
                                                  loss="hinge")]  # fmt: skip
     text = compare(runs, tmp_path)
-    assert "0.6 ± 0.05" in text and "0.8 ± 0.05" in text and "floor" in text
+    assert "0.6 ± 0.05" in text and "0.8 ± 0.05" in text
+    assert ["floor", "0.2", "0.8", "0", "1,000"] in [line.split() for line in text.splitlines()]
     assert f"{runs[0]} was evaluated at 448 images, not after the last step" in text
     found = {(row["runs"], row["score"]): row for row in read_csv(tmp_path / "compare.csv")}
     assert found["a", "recall"]["floor"] == "0.8"
@@ -147,7 +148,7 @@ def test_records_of_evaluations_give_floors(make_run: MakeRun, tmp_path: Path) -
 def test_scores_of_different_protocols_are_not_compared(make_run: MakeRun) -> None:
     other = {**RECORD, "num_real": 100}
     text = compare([make_run("a", 9.0, RECORD), make_run("b", 5.0, other, loss="hinge")])
-    assert "different protocols" in text and "0.6" not in text and "floor  " not in text
+    assert "different protocols" in text and "0.6" not in text and "\nfloor" not in text
 
 
 def test_what_is_no_run_is_one_error(make_run: MakeRun, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ _SHOWN = ("fid", "frechet_distance", "precision", "recall", "class_balance", "mo
 class Score(NamedTuple):
     """One score of a group of runs."""
 
-    mean: float
+    mean: float | None
     deviation: float | None
     floor: float | None
 
@@ -121,28 +121,23 @@ def _settings_table(groups: Groups) -> list[str]:
 
 
 def _scores_table(groups: Groups, scores: dict[str, dict[str, Score]]) -> list[str]:
+    """Returns a line for each group, and one for each of their floors that differ."""
     names = [name for name in _SHOWN if any(name in found for found in scores.values())]
     if not names:  # without a network
         names = [name for name in ("sliced_wasserstein_mean",) if any(map(len, scores.values()))]
-    rows = [("runs", "seeds", "images", *(cell for name in names for cell in (name, "floor")))]
+    rows = [("runs", "seeds", "images", *names)]
+    floors: dict[tuple[str, ...], str] = {}
     for label, group in groups.items():
-        found = [scores[label].get(name) for name in names]
-        cells = [
-            cell
-            for score in found
-            for cell in (
-                (spread(score.mean, score.deviation), spread(score.floor)) if score else ("", "")
-            )
-        ]
+        found = [scores[label].get(name, Score(None, None, None)) for name in names]
         images = sorted({run.images_seen for run in group})
         length = " to ".join(f"{seen:,}" for seen in dict.fromkeys((images[0], images[-1])))
-        rows.append((label, str(len(group)), length, *cells))
-    return _without_empty_columns(rows)
-
-
-def _without_empty_columns(rows: list[tuple[str, ...]]) -> list[str]:
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    return aligned(list(zip(*columns, strict=True)))
+        means = (spread(score.mean, score.deviation) for score in found)
+        rows.append((label, str(len(group)), length, *means))
+        floors.setdefault(tuple(spread(score.floor) for score in found), label)
+    for cells, label in floors.items():
+        if any(cells):
+            rows.append(("floor" if len(floors) == 1 else f"floor of {label}", "", "", *cells))
+    return aligned(rows)
 
 
 def _write_csv(groups: Groups, scores: dict[str, dict[str, Score]], path: Path) -> None:
