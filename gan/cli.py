@@ -27,7 +27,6 @@ _DEVICE = click.option(
 )
 _SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
 _FORCE = click.option("--force", is_flag=True, help="Overwrite an existing file or folder.")
-_LABEL = click.option("--label", help="Only this class, by name or number (conditional runs).")
 
 
 class _Verbs(click.Group):
@@ -93,54 +92,64 @@ def train(
 @_RUN
 @click.option("--num", default=64, show_default=True, type=click.IntRange(1, 1_000_000))
 @_SEED
-@click.option("--out", required=True, type=_PATH, help="A .png grid, an .npz, or a folder.")
-@_LABEL
+@click.option("--out", required=True, type=_PATH, help="A .png or .jpg grid, .npz, or a folder.")
+@click.option("--label", help="Only this class, by name or number, or all (conditional runs).")
+@click.option("--columns", type=click.IntRange(1), help="Of the grid [default: a square].")
+@click.option("--scale", default=1, show_default=True, type=click.IntRange(1, 64),
+              help="Repeat each pixel so many times.")  # fmt: skip
 @_DEVICE
 @_FORCE
 def sample(
-    run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None, device: str,
-    force: bool,
+    run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None,
+    columns: int | None, scale: int, device: str, force: bool,
 ) -> None:  # fmt: skip
     """Write images of a run or of a checkpoint file.
 
     Of a run, the newest checkpoint is used. The same seed gives the same images; the first k of
-    --num n are those of --num k.
+    --num n are those of --num k. --label all gives a grid with one class a row, and rounds --num
+    up to whole rows.
     """
-    _check_out(out, force, (".png", ".npz", ""))
+    _check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
     from gan.sampling import load_trained, save_samples
 
     trained = load_trained(run_or_checkpoint, choose_device(device))
-    save_samples(trained, out, num, seed, label)
+    num = save_samples(trained, out, num, seed, label, columns=columns, scale=scale)
     click.echo(f"{out}: {num} images of {trained.origin}")
 
 
 @main.command()
 @_RUN
 @click.option("--points", default=8, show_default=True, type=click.IntRange(2, 1000),
-              help="Latents to visit.")  # fmt: skip
+              help="Latents of --seed to visit.")  # fmt: skip
+@click.option("--seeds", metavar="N,N,...", help="Visit the first image of each seed instead.")
 @click.option("--steps", default=8, show_default=True, type=click.IntRange(1, 1000),
               help="Images from one latent to the next.")  # fmt: skip
 @_SEED
-@click.option("--out", required=True, type=_PATH, help="A .png strip or a .gif.")
-@_LABEL
+@click.option("--out", required=True, type=_PATH, help="A .png strip, a .gif or an .mp4 (ffmpeg).")
+@click.option("--labels", "--label", metavar="CLASS,CLASS,...", help="Visit these classes.")
+@click.option("--scale", type=click.IntRange(1, 64),
+              help="Repeat each pixel so many times [default: films have 256 pixels].")  # fmt: skip
 @_DEVICE
 @_FORCE
 def walk(
-    run_or_checkpoint: Path, points: int, steps: int, seed: int, out: Path, label: str | None,
-    device: str, force: bool,
+    run_or_checkpoint: Path, points: int, seeds: str | None, steps: int, seed: int, out: Path,
+    labels: str | None, scale: int | None, device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Interpolate between latents, as a strip or a looping GIF.
+    """Interpolate between latents, as a strip or a film.
 
-    The last leg leads back to the first latent.
+    The last leg leads back to the first latent. `--seeds 3 --labels 2,7` changes the class alone;
+    the shorter list is repeated.
     """
-    _check_out(out, force, (".png", ".gif"))
+    _check_out(out, force, (".png", ".gif", ".mp4"))
+    from gan.analysis.walk import path_ends, save_walk
     from gan.machine.precision import choose_device
-    from gan.sampling import load_trained, save_walk
+    from gan.sampling import load_trained
 
     trained = load_trained(run_or_checkpoint, choose_device(device))
-    save_walk(trained, out, points, steps, seed, label)
-    click.echo(f"{out}: {points * steps} images of {trained.origin}")
+    ends = path_ends(trained, points=points, seed=seed, seeds=seeds, labels=labels)
+    num = save_walk(trained, out, *ends, steps=steps, scale=scale)
+    click.echo(f"{out}: {num} images of {trained.origin}")
 
 
 @main.command()
@@ -157,18 +166,25 @@ def walk(
 )
 @_SEED
 @click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+@click.option(
+    "--out", type=_PATH, help="A .json file; compare and report read RUN/evaluation.json."
+)
 @_DEVICE
+@_FORCE
 def evaluate(
     run_or_checkpoint: Path, features: str | None, num: int, draws: int, seed: int,
-    data_root: str | None, device: str,
+    data_root: str | None, as_json: bool, out: Path | None, device: str, force: bool,
 ) -> None:  # fmt: skip
     """Compare generated with real images.
 
-    Compares real images with each other too (the floor). Prints one JSON record with the values
-    and the protocol.
+    Compares real images with each other too (the floor).
     """
     import json
 
+    if out:
+        _check_out(out, force, (".json",))
+    from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
     from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.sampling import load_trained
@@ -176,9 +192,43 @@ def evaluate(
     on = choose_device(device)
     trained = load_trained(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
-    click.echo(json.dumps(record, indent=2))
+    table = evaluation_table(record, len(trained.classes))
+    click.echo(json.dumps(record, indent=2) if as_json else table)
+    if out:
+        write_record(record, out)
     if trained.checkpoint.data != record["data"]["checksum"]:
         click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)
+
+
+@main.command()
+@click.argument("runs", type=_PATH, nargs=-1, required=True)
+@click.option("--out", type=_PATH, help="A folder for compare.png (curves) and compare.csv.")
+def compare(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Compare runs: settings, scores and curves.
+
+    Shows the settings that differ, and scores with their floors. Runs that differ in train.seed
+    alone are shown as one: mean and standard deviation.
+    """
+    from gan.analysis.compare import compare as run_comparison
+
+    click.echo(run_comparison(runs, out))
+
+
+@main.command()
+@click.argument("run", type=_PATH)
+@click.option("--out", type=_PATH, help="An .html file [default: RUN/report.html].")
+@_FORCE
+def report(run: Path, out: Path | None, force: bool) -> None:
+    """Write one HTML file about a run.
+
+    It holds settings, curves, samples and scores, and needs no network.
+    """
+    out = out or run / "report.html"
+    _check_out(out, force, (".html",))
+    from gan.analysis.report import write_report
+
+    write_report(run, out)
+    click.echo(out)
 
 
 @main.command()
@@ -190,7 +240,10 @@ def evaluate(
 def data(
     config: Path, overrides: tuple[str, ...], verify: bool, clear: bool, sheet: Path | None
 ) -> None:
-    """Find or download, check, pack and describe the images of a config."""
+    """Find, check, pack and describe images.
+
+    Downloads those of a config that can be downloaded.
+    """
     if sheet and sheet.suffix != ".png":
         raise click.BadParameter(f"{sheet}: must end in .png", param_hint="--sheet")
     from gan.analysis.inspect import clear_packs, inspect
@@ -216,8 +269,7 @@ def _check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
     is_folder = out.is_dir() and "" in suffixes
     if out.suffix not in suffixes and not is_folder:
         *most, last = [suffix or "no suffix (a folder)" for suffix in suffixes]
-        raise click.BadParameter(
-            f"{out}: must end in {', '.join(most)} or {last}", param_hint="--out"
-        )
+        allowed = f"{', '.join(most)} or {last}" if most else last
+        raise click.BadParameter(f"{out}: must end in {allowed}", param_hint="--out")
     if out.exists() and not force and not (is_folder and not any(out.iterdir())):
         raise click.UsageError(f"{out} exists; choose another --out, or overwrite with --force")

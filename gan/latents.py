@@ -41,6 +41,12 @@ def draw_labels(
     return torch.from_numpy(rng(seed, step, purpose).integers(num_classes, size=num))
 
 
+def class_rows(num_classes: int, columns: int) -> Tensor:
+    """Returns the labels of a grid with one class a row: several rows if they are few, at most 20
+    classes."""
+    return torch.arange(min(num_classes, 20)).repeat_interleave(columns * max(1, 8 // num_classes))
+
+
 def interpolate(start: Tensor, end: Tensor, steps: int, dist: ZDist) -> Tensor:
     """Returns (steps, Z) from `start` (Z,) towards `end`, without `end`.
 

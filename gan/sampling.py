@@ -1,9 +1,11 @@
-"""From a checkpoint to images: grids, single files, arrays, walks.
+"""From a checkpoint to images: grids, single files, arrays.
 
 Shapes: N images, C channels, H x W pixels; images as uint8 (N, C, H, W).
 """
 
+import csv
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
 from gan.errors import ConfigError
 from gan.files import replacing
-from gan.latents import draw_labels, draw_latents, interpolate
+from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, autocast, choose_precision, send
 from gan.machine.replay import Replay
 from gan.nn.generator import Generator
@@ -63,10 +65,13 @@ class Trained:
         return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
 
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
-        """Returns the labels (N,) of a seed, or N times one class, given by name or number."""
+        """Returns the labels (N,) of a seed, or N times one class, given by name or number; with
+        "all", equally many of each class in turn, at least N together."""
         if only is None:
             return draw_labels(num, self.generator.num_classes, seed=seed)
         names = self.classes[: self.generator.num_classes]
+        if only == "all" and names:
+            return torch.arange(len(names)).repeat_interleave(-(-num // len(names)))
         if only not in names and not (only.isdigit() and int(only) < len(names)):
             choices = ", ".join(names[:20]) or "none: it was trained without classes"
             raise ConfigError(f"--label {only}: the classes of {self.origin} are {choices}")
@@ -193,18 +198,38 @@ def to_pil(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | None) -> None:
-    """Writes samples as a grid (.png), an array (.npz: images (N, H, W, C), labels) or a folder."""
+def enlarge(images: np.ndarray, scale: int) -> np.ndarray:
+    """Repeats each pixel of images (N, C, H, W) `scale` times in both directions."""
+    return images.repeat(scale, axis=2).repeat(scale, axis=3)
+
+
+def save_samples(
+    trained: Trained,
+    out: Path,
+    num: int,
+    seed: int,
+    label: str | None,
+    *,
+    columns: int | None = None,
+    scale: int = 1,
+) -> int:
+    """Writes samples as a grid (.png, .jpg), an array (.npz: images (N, H, W, C), labels) or a
+    folder; returns their number, which is above `num` if label "all" rounds it up."""
+    if out.suffix == ".jpg" and trained.cfg.data.channels == 4:
+        raise ConfigError(f"{out}: a .jpg has no opacity, which these images have; write a .png")
     labels = trained.labels(num, seed, label)
-    images = trained.images(trained.latents(num, seed), labels)
+    num = num if labels is None else len(labels)
+    images = enlarge(trained.images(trained.latents(num, seed), labels), scale)
+    if label == "all" and labels is not None:
+        columns = columns or int((labels == labels[0]).sum())
     origin = PngInfo()
     origin.add_text("seed", str(seed))
     origin.add_text("checkpoint_sha256", trained.checkpoint.sha256)
     origin.add_text("step", str(trained.checkpoint.step))
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".png":
+    if out.suffix in (".png", ".jpg"):
         with replacing(out) as part:
-            to_pil(grid(images)).save(part, pnginfo=origin)
+            to_pil(grid(images, columns)).save(part, pnginfo=origin, quality=95)
     elif out.suffix == ".npz":
         arrays: dict[str, Any] = {"images": images.transpose(0, 2, 3, 1)}
         if labels is not None:
@@ -212,25 +237,26 @@ def save_samples(trained: Trained, out: Path, num: int, seed: int, label: str | 
         with replacing(out) as part:
             np.savez_compressed(part, **arrays)
     else:
-        out.mkdir(exist_ok=True)
-        with TemporaryDirectory(prefix=".part", dir=out) as part:
-            for i, image in enumerate(images):
-                to_pil(image.transpose(1, 2, 0)).save(Path(part, f"{i:06}.png"), pnginfo=origin)
-            for old in out.glob("[0-9]" * 6 + ".png"):
+        names = [] if labels is None else [trained.classes[label] for label in labels]
+        _save_folder(images, names, out, origin)
+    return num
+
+
+def _save_folder(images: np.ndarray, classes: list[str], out: Path, origin: PngInfo) -> None:
+    """Writes 000000.png or, with classes, 000000_CLASS.png and labels.csv; removes older ones."""
+    out.mkdir(exist_ok=True)
+    with TemporaryDirectory(prefix=".part", dir=out) as part:
+        for i, image in enumerate(images):
+            name = re.sub(r"\W+", "-", f"_{classes[i]:.40}") if classes else ""
+            to_pil(image.transpose(1, 2, 0)).save(Path(part, f"{i:06}{name}.png"), pnginfo=origin)
+        if classes:
+            with Path(part, "labels.csv").open("w", newline="", errors="replace") as file:
+                csv.writer(file).writerows([("index", "class"), *enumerate(classes)])
+        for old in out.iterdir():
+            if re.fullmatch(r"\d{6}(_[\w-]*)?\.png|labels\.csv", old.name):
                 old.unlink()  # or images of an earlier call would mix with these
-            for new in Path(part).iterdir():
-                new.rename(out / new.name)
-
-
-def walk(trained: Trained, points: int, steps: int, seed: int, label: str | None) -> np.ndarray:
-    """Returns images (points * steps, C, H, W) along a closed path through random latents."""
-    ends = trained.latents(points, seed)
-    dist = trained.cfg.model.z_dist
-    legs = [interpolate(a, b, steps, dist) for a, b in zip(ends, ends.roll(-1, 0), strict=True)]
-    labels = trained.labels(1, seed, label)
-    if labels is not None:
-        labels = labels.expand(points * steps)  # one class
-    return trained.images(torch.cat(legs), labels)
+        for new in Path(part).iterdir():
+            new.rename(out / new.name)
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path, frame_ms: int, last_ms: int = 0) -> None:
@@ -239,16 +265,3 @@ def save_gif(frames: Sequence[Image.Image], path: Path, frame_ms: int, last_ms: 
     durations = [frame_ms] * (len(frames) - 1) + [last_ms or frame_ms]
     with replacing(path) as part:
         frames[0].save(part, save_all=True, append_images=frames[1:], duration=durations, loop=0)
-
-
-def save_walk(
-    trained: Trained, out: Path, points: int, steps: int, seed: int, label: str | None
-) -> None:
-    """Writes a walk as a strip (.png), one leg per row, or as a looping animation (.gif)."""
-    images = walk(trained, points, steps, seed, label)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".png":
-        with replacing(out) as part:
-            to_pil(grid(images, columns=steps)).save(part)
-    else:
-        save_gif([to_pil(image.transpose(1, 2, 0)) for image in images], out, frame_ms=80)

@@ -12,7 +12,7 @@ gan walk "$run" --out "$run/walk.gif" --force
 cat <<EOF
 
 Results   $run/samples.png               100 generated digits
-          $run/samples/learning.gif      the first 64 of them during training
+          $run/samples/learning.gif      digits of each class during training
           $run/walk.gif                  a walk through the latent space
 Try next  source .venv/bin/activate
           gan sample $run --label 7 --out sevens.png

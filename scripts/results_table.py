@@ -80,7 +80,7 @@ def run(name: str, seed: int, runs: Path) -> Seed:
 
 def _evaluated(run_dir: Path, num: int) -> dict[str, Any]:
     """Evaluates a finished run with `num` images, and adds what its files say."""
-    command = [*GAN, "evaluate", str(run_dir), "--num", str(num)]
+    command = [*GAN, "evaluate", str(run_dir), "--num", str(num), "--json"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     logs = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
     curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]

@@ -60,7 +60,9 @@ def test_verbs_import_only_what_they_need(
         (["sample", run, "--out", "x.png"], for_images),
         (["sample", conditional, "--out", "y.png"], for_images),
         (["walk", run, "--out", "x.gif"], for_images),
-        (["evaluate", run, "--num", "100"], for_images),
+        (["evaluate", run, "--num", "100"], for_images | {"matplotlib"}),
+        (["compare", run], {"tensorboard"}),
+        (["report", run, "--out", "x.html"], {"torch._dynamo", "tensorboard", "torchvision"}),
         (["train", str(SMOKE), "--dry-run"], {"tensorboard", "torchvision"}),
     ]
     run_python(_VERBS.format(steps=steps), tmp_path)
@@ -79,14 +81,30 @@ def test_evaluating_on_other_images_than_the_training_ones_is_reported(tmp_path:
     run = tmp_path / "run"
     gan("train", config, "--set", f"data.root={root / '0'}", "--run-dir", run)
     same, other = (
-        gan("evaluate", run, "--num", 10, "--data-root", root / str(seed)) for seed in (0, 1)
+        gan("evaluate", run, "--num", 10, "--data-root", root / str(seed), "--json")
+        for seed in (0, 1)
     )
     assert same.exit_code == other.exit_code == 0
     assert "trained on other images" in other.stderr
     assert "note" not in same.stderr and json.loads(other.stdout)["data"]["checksum"]
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "walk", "evaluate", "data", "config"])
+def test_evaluate_prints_a_table_or_json_and_writes_a_file(tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.json"
+    words = ["evaluate", tiny_run, "--num", 20, "--draws", 1, "--data-root", tiny_run.parent]
+    table, record = gan(*words, "--out", out), gan(*words, "--json")
+    assert table.exit_code == record.exit_code == 0
+    assert json.loads(record.stdout) == json.loads(out.read_text())
+    assert "near_copies" in table.stdout and "real (floor)" in table.stdout
+    refused = gan(*words, "--out", out)
+    assert refused.exit_code == 2 and "exists" in refused.output
+    wrong = gan(*words, "--out", tmp_path / "a.txt")
+    assert wrong.exit_code == 2 and "must end in .json" in wrong.output
+
+
+@pytest.mark.parametrize(
+    "verb", ["train", "sample", "walk", "evaluate", "compare", "report", "data", "config"]
+)
 def test_every_verb_has_help(verb: str) -> None:
     shown = gan(verb, "--help")
     assert shown.exit_code == 0 and len(shown.output) > 100
@@ -201,7 +219,7 @@ def test_dry_run_refuses_what_the_run_would(tmp_path: Path) -> None:
 
 
 def test_sample_and_walk_refuse_other_file_types(tiny_run: Path, tmp_path: Path) -> None:
-    for verb, name in (("sample", "a.jpg"), ("sample", "a.PNG"), ("walk", "a.npz"), ("walk", "a")):
+    for verb, name in (("sample", "a.bmp"), ("sample", "a.PNG"), ("walk", "a.npz"), ("walk", "a")):
         shown = gan(verb, tiny_run, "--out", tmp_path / name)
         assert shown.exit_code == 2 and "must end in .png" in shown.output
     assert not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ import torch
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from gan.checkpoint import BadCheckpoint, numbered_checkpoints, read_checkpoint, save_checkpoint
@@ -338,6 +339,19 @@ def test_an_empty_grid_is_left_out_of_the_gif(tmp_path: Path) -> None:
     (tmp_path / "run" / "samples" / "ema_00000002.png").write_bytes(b"")
     run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
     assert run.ending == loop.Ending.DONE
+
+
+def test_grids_of_another_size_are_left_out_of_the_gif(tmp_path: Path) -> None:
+    """An older version drew them."""
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    samples = tmp_path / "run" / "samples"
+    Image.new("RGB", (300, 99)).save(samples / "ema_00000002.png")
+    train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
+    with (
+        Image.open(samples / "ema_00000006.png") as last,
+        Image.open(samples / "learning.gif") as film,
+    ):
+        assert film.n_frames == 3 and film.size == last.size
 
 
 def test_memory_that_runs_out_on_the_cpu_is_one_message(

@@ -37,6 +37,7 @@ from gan.config.settings import DataConfig
 from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.errors import NonFinite
+from gan.nn.generator import Generator
 from gan.nn.losses import LOSSES
 from gan.sampling import grid
 from gan.training import report
@@ -629,6 +630,30 @@ def test_diversity_is_measured_on_the_images_that_are_shown(
     train(tiny_config(tmp_path), tmp_path / "run", "cpu")
     with Image.open(tmp_path / "run" / "samples" / "ema_00000004.png") as shown:
         assert np.array_equal(np.asarray(shown), grid(seen[-1]))
+
+
+def test_grids_of_a_conditional_run_have_one_class_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collapse is still looked for in 64 samples of classes at random."""
+    watched, drawn = [], []
+    monkeypatch.setattr(
+        "gan.training.loop.diversity", lambda images, real: watched.append(images) or 1.0
+    )
+    samples = Run.fixed_samples
+
+    def spy(run: Run, g: Generator, num: int, labels: Tensor | None = None) -> np.ndarray:
+        images = samples(run, g, num, labels)
+        drawn.append((labels, images))
+        return images
+
+    monkeypatch.setattr(Run, "fixed_samples", spy)
+    train(tiny_config(tmp_path, model={"conditional": True}), tmp_path / "run", "cpu")
+    (labels, shown), _, (no_labels, random) = drawn[-3:]
+    assert labels.tolist() == [0] * 32 + [1] * 32  # rows of 8
+    with Image.open(tmp_path / "run" / "samples" / "ema_00000004.png") as image:
+        assert np.array_equal(np.asarray(image), grid(shown, 8))
+    assert no_labels is None and len(random) == 64 and watched[-1] is random
 
 
 @pytest.mark.parametrize("stop_at", [2, 3, 4])

@@ -25,8 +25,6 @@ from gan.sampling import (
     load_trained,
     save_gif,
     save_samples,
-    save_walk,
-    walk,
 )
 from gan.training.loop import train
 from gan.training.state import TrainState, make_state, restore
@@ -127,8 +125,50 @@ def test_npz_and_folder_have_the_same_images(conditional_run: Path, tmp_path: Pa
     arrays = np.load(tmp_path / "a.npz")
     assert arrays["images"].shape == (5, 16, 16, 3) and arrays["images"].dtype == np.uint8
     assert arrays["labels"].shape == (5,)
-    for i, image in enumerate(arrays["images"]):
-        assert np.array_equal(np.asarray(Image.open(tmp_path / "folder" / f"{i:06}.png")), image)
+    names = [trained.classes[label] for label in arrays["labels"]]
+    assert set(names) == {"disc", "square"}
+    for i, (name, image) in enumerate(zip(names, arrays["images"], strict=True)):
+        path = tmp_path / "folder" / f"{i:06}_{name}.png"
+        assert np.array_equal(np.asarray(Image.open(path)), image)
+    rows = [f"{i},{name}" for i, name in enumerate(names)]
+    assert (tmp_path / "folder" / "labels.csv").read_text().split() == ["index,class", *rows]
+
+
+def test_class_names_in_file_names_have_safe_characters_only(
+    conditional_run: Path, tmp_path: Path
+) -> None:
+    trained = load_trained(conditional_run, CPU)
+    checkpoint = replace(trained.checkpoint, classes=["../a b\0", "x" * 300])
+    out = tmp_path / "folder"
+    save_samples(replace(trained, checkpoint=checkpoint), out, 1, 0, "0")
+    save_samples(replace(trained, checkpoint=checkpoint), out, 2, 0, "0")
+    names = ["000000_-a-b-.png", "000001_-a-b-.png", "labels.csv"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    save_samples(replace(trained, checkpoint=checkpoint), out, 1, 0, "1")
+    assert sorted(path.name for path in out.iterdir()) == [f"000000_{'x' * 40}.png", "labels.csv"]
+
+
+def test_label_all_gives_one_class_a_row(conditional_run: Path, tmp_path: Path) -> None:
+    trained = load_trained(conditional_run, CPU)
+    assert save_samples(trained, tmp_path / "a.png", 7, 3, "all") == 8
+    labels = torch.tensor([0] * 4 + [1] * 4)
+    images = trained.images(trained.latents(8, 3), labels)
+    save_samples(trained, tmp_path / "b.png", 7, 3, "all", columns=2)
+    for name, columns in (("a.png", 4), ("b.png", 2)):
+        with Image.open(tmp_path / name) as shown:
+            assert np.array_equal(np.asarray(shown), grid(images, columns=columns))
+
+
+def test_columns_and_scale_of_a_grid(tiny_run: Path, tmp_path: Path) -> None:
+    trained = load_trained(tiny_run, CPU)
+    for name in ("a.png", "a.jpg"):
+        save_samples(trained, tmp_path / name, 6, 0, None, columns=2, scale=3)
+    large = trained.images(trained.latents(6, 0)).repeat(3, axis=2).repeat(3, axis=3)
+    expected = grid(large, columns=2)
+    with Image.open(tmp_path / "a.png") as shown:
+        assert np.array_equal(np.asarray(shown), expected)
+    with Image.open(tmp_path / "a.jpg") as shown:
+        assert abs(np.asarray(shown).astype(int) - expected).mean() < 20
 
 
 def test_label_may_be_the_name_or_number_of_a_class(conditional_run: Path) -> None:
@@ -143,20 +183,6 @@ def test_label_may_be_the_name_or_number_of_a_class(conditional_run: Path) -> No
 def test_label_for_a_run_without_classes_is_an_error(tiny_run: Path) -> None:
     with pytest.raises(ValueError, match="trained without classes"):
         load_trained(tiny_run, CPU).labels(3, 0, "1")
-
-
-def test_walk_passes_through_its_latents(tiny_run: Path, tmp_path: Path) -> None:
-    trained = load_trained(tiny_run, CPU)
-    images = walk(trained, 3, 5, 0, None)
-    assert images.shape == (15, 3, 16, 16)
-    ends = trained.images(trained.latents(3, 0))
-    assert np.abs(images[::5].astype(int) - ends).max() <= 1
-    save_walk(trained, tmp_path / "walk.gif", 3, 5, 0, None)
-    save_walk(trained, tmp_path / "walk.png", 3, 5, 0, None)
-    with Image.open(tmp_path / "walk.gif") as gif:
-        assert gif.n_frames > 10 and gif.info["loop"] == 0
-    with Image.open(tmp_path / "walk.png") as strip:
-        assert strip.size == (5 * 18 + 2, 3 * 18 + 2)
 
 
 def test_generate_restores_the_mode(tiny_run: Path) -> None:

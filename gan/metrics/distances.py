@@ -108,9 +108,11 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[float, 
     return torch.cat(counts).double().mean().item() / k, covered.double().mean().item()
 
 
-def nearest_distances(queries: Tensor, others: Tensor) -> Tensor:
-    """Returns the Euclidean distance (N,) from each query (N, F) to the nearest of `others`."""
-    return torch.cat([rows.amin(1) for rows in _distance_rows(queries, others)])
+def nearest_neighbours(queries: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the Euclidean distance (N,) from each query (N, F) to the nearest of `others`, and
+    the index (N,) of that one."""
+    parts = [rows.min(1) for rows in _distance_rows(queries, others)]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
 def _share_inside(points: Tensor, centres: Tensor, radii: Tensor) -> float:

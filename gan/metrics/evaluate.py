@@ -86,9 +86,9 @@ def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
     floor proves nothing by itself: look at the pairs.
     """
     everything = np.arange(len(reference.train))
-    fake = _nearest_training(images, reference.train, everything)
+    fake, _ = nearest_training(images, reference.train, everything)
     others = np.setdiff1d(everything, [] if reference.floor_rows is None else reference.floor_rows)
-    real = _nearest_training(reference.floor_images, reference.train, others)
+    real, _ = nearest_training(reference.floor_images, reference.train, others)
     return {
         "nearest_training": fake.median().item(),
         "nearest_training_floor": real.median().item(),
@@ -96,14 +96,18 @@ def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
     }
 
 
-def _nearest_training(images: np.ndarray, train: PackedImages, rows: np.ndarray) -> Tensor:
-    """Returns the distances of the first images to the nearest of these training images."""
+def nearest_training(
+    images: np.ndarray, train: PackedImages, rows: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Returns the distances of the first images to the nearest of these training images, and the
+    indices of those in `train`."""
     queries = _rows(images[:_NUM_SEARCHED])
-    nearest = torch.full((len(queries),), torch.inf)
+    nearest, where = torch.full((len(queries),), torch.inf), torch.zeros(len(queries)).long()
     for part in np.array_split(rows, len(rows) // _SEARCH_BATCH + 1):
-        found = distances.nearest_distances(queries, _rows(train.images[part]))
+        found, index = distances.nearest_neighbours(queries, _rows(train.images[part]))
+        where = torch.where(found < nearest, torch.from_numpy(part)[index], where)
         nearest = torch.minimum(nearest, found)
-    return nearest
+    return nearest, where
 
 
 def _rows(images: np.ndarray) -> Tensor:

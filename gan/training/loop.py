@@ -20,6 +20,7 @@ from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.errors import ConfigError, NonFinite
 from gan.files import remove_unfinished
+from gan.latents import class_rows
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.ranks import Ranks, from_first, largest, launched_rank, process_group
 from gan.machine.signals import StopRequest, stop_on_signals
@@ -230,10 +231,13 @@ def _show(run: Run) -> None:
     state = run.state
     settle(state, run.cfg)
     nets = {"ema": state.g_ema, "raw": state.g}
-    samples = {name: run.fixed_samples(g, report.NUM_SHOWN) for name, g in nets.items()}
-    report.show(run, samples)
+    num_classes = state.g.num_classes
+    rows = class_rows(num_classes, report.COLUMNS) if num_classes else None
+    num = report.NUM_SHOWN if rows is None else len(rows)
+    report.show(run, {name: run.fixed_samples(g, num, rows) for name, g in nets.items()})
+    samples = run.fixed_samples(state.g_ema, report.NUM_SHOWN)  # of classes at random
     real = run.real_images(report.NUM_SHOWN)
-    run.latest["samples/diversity"] = diversity(samples["ema"], real)  # written by the next log
+    run.latest["samples/diversity"] = diversity(samples, real)  # written by the next log
     if "loss/d" in run.latest and (new := run.watch.update(run.latest, state.images_seen)):
         run.collapsed = "; ".join(new)
         run.tracker.warn(run.collapsed, state.images_seen)

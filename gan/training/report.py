@@ -21,7 +21,8 @@ from gan.training.run_dir import describe_run
 from gan.training.state import environment, num_parameters
 from gan.training.steps import ema_decay, learning_rates
 
-NUM_SHOWN = 64  # images in the grids of a run
+NUM_SHOWN = 64  # images in the grids of a run without classes
+COLUMNS = 8
 _FIRST_HISTOGRAMS = 1000  # images seen; the next ones follow at twice as many, and so on
 _MAX_GIF_FRAMES = 60
 _SHOW_EVERY_S = 1.0
@@ -114,7 +115,7 @@ def _status(run: Run) -> list[str]:
 def show(run: Run, samples: dict[str, np.ndarray]) -> None:
     """Writes a grid of each set of samples (num, C, H, W) by name."""
     for name, images in samples.items():
-        sheet = grid(images)
+        sheet = grid(images, COLUMNS)
         with replacing(_grid_path(run, name)) as part:
             to_pil(sheet).save(part)
         run.tracker.board.image(f"images/{name}", sheet, run.state.images_seen)
@@ -131,7 +132,8 @@ def finish(run: Run, ending: Ending) -> None:
     steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
     paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
     frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
-    shown = [frame for frame in frames if frame]
+    last = frames[-1]
+    shown = [frame for frame in frames if frame and (not last or frame.size == last.size)]
     save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
     what = {Ending.DONE: "done", Ending.TIME_UP: "train.max_minutes are over"}
     run.tracker.console.end(

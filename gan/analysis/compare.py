@@ -1,0 +1,155 @@
+"""Compares runs: the settings that differ, their curves in one picture, and their scores."""
+
+import csv
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gan.analysis.curves import draw_curves
+from gan.analysis.runs import RECORD, RunFiles, read_run
+from gan.analysis.table import aligned, setting_text, spread
+from gan.files import replacing
+
+_SEED = "train.seed"
+# of these the terminal shows what was measured; the CSV has all
+_SHOWN = ("fid", "frechet_distance", "precision", "recall", "class_balance", "modes")
+
+
+class Score(NamedTuple):
+    """One score of a group of runs."""
+
+    mean: float | None
+    deviation: float | None
+    floor: float | None
+
+
+Groups = dict[str, list[RunFiles]]  # runs that differ in the seed alone, by their names
+
+
+def compare(run_dirs: Sequence[Path], out: Path | None = None) -> str:
+    """Returns the comparison as text; writes compare.png and compare.csv into the folder `out`.
+
+    Raises ValueError if a run is missing or has no curves.
+    """
+    groups = group_runs([read_run(path) for path in dict.fromkeys(run_dirs)])
+    has_records, note = _choose_scores([run for group in groups.values() for run in group])
+    scores = {name: group_scores(group, has_records) for name, group in groups.items()}
+    lines = [*_settings_table(groups), "", *_scores_table(groups, scores), "", note]
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(out / "compare.png") as part:
+            part.write_bytes(draw_curves(groups))
+        _write_csv(groups, scores, out / "compare.csv")
+        lines.append(f"{out}: compare.png, compare.csv")
+    return "\n".join(lines)
+
+
+def group_runs(runs: Sequence[RunFiles]) -> Groups:
+    """Puts runs together whose settings differ in train.seed alone."""
+    unique_names = len({run.path.name for run in runs}) == len(runs)
+    found: dict[str, list[RunFiles]] = {}
+    for run in runs:
+        found.setdefault(repr(run.settings | {_SEED: None}), []).append(run)
+    return {
+        ", ".join(run.path.name if unique_names else str(run.path) for run in group): group
+        for group in found.values()
+    }
+
+
+def differing_settings(groups: Groups) -> dict[str, list[Any]]:
+    """Returns the settings that differ between the groups, with the value of each group."""
+    all_settings = [group[0].settings for group in groups.values()]
+    columns = {key: [settings[key] for settings in all_settings] for key in all_settings[0]}
+    return {
+        key: column
+        for key, column in columns.items()
+        if key != _SEED and any(value != column[0] for value in column)
+    }
+
+
+def group_scores(group: Sequence[RunFiles], from_records: bool) -> dict[str, Score]:
+    """Returns each score that all runs of a group have: the mean and deviation over its runs.
+
+    The deviation of one run is that over the draws of its evaluation.
+    """
+    empty: dict[str, Any] = {"values": {}, "deviation": {}, "floor": {}}
+    records = [
+        run.record if from_records and run.record else {**empty, "values": run.last_scores}
+        for run in group
+    ]
+    found = {}
+    for name in set.intersection(*(set(record["values"]) for record in records)):
+        column = [record["values"][name] for record in records]
+        floors = [record["floor"][name] for record in records if name in record["floor"]]
+        of_draws = records[0]["deviation"].get(name)
+        found[name] = Score(
+            statistics.mean(column),
+            statistics.stdev(column) if len(group) > 1 else of_draws,
+            statistics.mean(floors) if floors else None,
+        )
+    return {name: found[name] for name in records[0]["values"] if name in found}
+
+
+def _choose_scores(runs: Sequence[RunFiles]) -> tuple[bool, str]:
+    """Tells whether all runs have comparable records of `gan evaluate`, and explains the scores."""
+    records = [run.record for run in runs if run.record]
+    protocols = {repr([record.get(key) for key in ("num_real", "network")]) for record in records}
+    if len(records) == len(runs) and len(protocols) == 1:
+        older = [
+            f"\nnote: {run.path} was evaluated at {seen} images, not after the last step"
+            for run, record in zip(runs, records, strict=True)
+            if (seen := record["checkpoint"].get("images_seen")) != run.images_seen
+        ]
+        return True, (
+            f"scores: gan evaluate, {records[0].get('num_real')} images; ± is the standard "
+            f"deviation\nover seeds, of a single run over draws{''.join(older)}"
+        )
+    reason = "are of different protocols" if len(protocols) > 1 else "are missing"
+    return False, (
+        f"scores: the newest evaluation during each run, without floors, since records {reason};\n"
+        f"to write one: gan evaluate RUN --out RUN/{RECORD}"
+    )
+
+
+def _settings_table(groups: Groups) -> list[str]:
+    differing = differing_settings(groups)
+    if not differing:
+        return ["no setting differs but the seed" if len(groups) < 2 else "no setting differs"]
+    rows = [(key, *map(setting_text, column)) for key, column in differing.items()]
+    return aligned([("setting", *groups), *rows])
+
+
+def _scores_table(groups: Groups, scores: dict[str, dict[str, Score]]) -> list[str]:
+    """Returns a line for each group, and one for each of their floors that differ."""
+    names = [name for name in _SHOWN if any(name in found for found in scores.values())]
+    if not names:  # without a network
+        names = [name for name in ("sliced_wasserstein_mean",) if any(map(len, scores.values()))]
+    rows = [("runs", "seeds", "images", *names)]
+    floors: dict[tuple[str, ...], str] = {}
+    for label, group in groups.items():
+        found = [scores[label].get(name, Score(None, None, None)) for name in names]
+        images = sorted({run.images_seen for run in group})
+        length = " to ".join(f"{seen:,}" for seen in dict.fromkeys((images[0], images[-1])))
+        means = (spread(score.mean, score.deviation) for score in found)
+        rows.append((label, str(len(group)), length, *means))
+        floors.setdefault(tuple(spread(score.floor) for score in found), label)
+    for cells, label in floors.items():
+        if any(cells):
+            rows.append(("floor" if len(floors) == 1 else f"floor of {label}", "", "", *cells))
+    return aligned(rows)
+
+
+def _write_csv(groups: Groups, scores: dict[str, dict[str, Score]], path: Path) -> None:
+    """Writes one line for each score of each group."""
+    differing = differing_settings(groups)
+    heads = ["runs", "seeds", "images_seen", *differing, "score", "mean", "deviation", "floor"]
+    with replacing(path) as part, part.open("w", newline="", errors="replace") as file:
+        writer = csv.writer(file)
+        writer.writerow(heads)
+        for i, (label, group) in enumerate(groups.items()):
+            seeds = " ".join(str(run.cfg.train.seed) for run in group)
+            images = statistics.mean(run.images_seen for run in group)
+            settings = [column[i] for column in differing.values()]
+            for name, score in scores[label].items():
+                writer.writerow([label, seeds, images, *settings, name, *score])

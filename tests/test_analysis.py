@@ -1,0 +1,311 @@
+"""What a person sees of runs: the table of an evaluation, comparisons, reports, walks."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan.analysis import report
+from gan.analysis.compare import compare
+from gan.analysis.report import nearest_pairs
+from gan.analysis.runs import read_run
+from gan.analysis.table import evaluation_table, number
+from gan.analysis.walk import path_ends, save_mp4, save_walk, walk
+from gan.config.reader import describe
+from gan.data.pack import PackedImages
+from gan.sampling import load_trained
+from gan.training.loop import train
+from tests.conftest import gan, tiny_config
+
+CPU = torch.device("cpu")
+RECORD = {
+    "values": {"frechet_distance": 0.6, "recall": 0.2, "class_balance": 2.3, "modes": 900},
+    "deviation": {"frechet_distance": 0.05, "recall": 0.01, "class_balance": 0.0, "modes": 2},
+    "floor": {"frechet_distance": 0.2, "recall": 0.8, "class_balance": 0.0, "modes": 1000},
+    "floor_deviation": {"frechet_distance": 0.01, "recall": 0.01, "class_balance": 0, "modes": 0},
+    "memorisation": {"nearest_training": 7, "nearest_training_floor": 9, "near_copies": 0.4},
+    "network": {"name": "mnist", "sha256": "0"},
+    "num_real": 500, "num_generated": 500, "draws": 3,
+    "checkpoint": {"file": "step_00000007.pt", "step": 7, "images_seen": 448},
+}  # fmt: skip
+
+
+def with_values(**values: float) -> dict:
+    return {**RECORD, "values": {**RECORD["values"], **values}}
+
+
+def test_table_has_value_deviation_floor_and_which_way_is_better() -> None:
+    lines = evaluation_table(RECORD, num_classes=10).splitlines()
+    cells = [line.split("  ") for line in lines]
+    rows = {row[0]: [cell.strip() for cell in row[1:] if cell.strip()] for row in cells}
+    assert rows["frechet_distance"] == ["0.6 ± 0.05", "0.2 ± 0.01", "lower"]
+    assert rows["recall"] == ["0.2 ± 0.01", "0.8 ± 0.01", "higher"]
+    assert rows["nearest_training"] == ["7", "9"]
+    assert rows["near_copies"] == ["0.4", "0.01", "lower"]
+    assert lines[0] == "step_00000007.pt, step 7, 448 images seen"
+    assert max(map(len, lines[3:])) <= 80
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        (RECORD, "frechet_distance 0.6: 3 times the floor"),
+        (with_values(frechet_distance=0.2), "frechet_distance 0.2: as near as real images"),
+        (RECORD, "recall 0.2: the samples lack much of the variety of the real images"),
+        (RECORD, "class_balance 2.3: almost one class of 10"),
+        # ln 2 from uniform: as varied as half of the classes
+        (with_values(class_balance=0.6931), "class_balance 0.693: no more varied than 5.0 of 10"),
+        (with_values(modes=800), "modes 800: about 200 classes are missing"),
+        (RECORD, "near_copies 0.4: many samples are nearly training images"),
+    ],
+)
+def test_telling_values_have_a_line_of_reading(record: dict, line: str) -> None:
+    assert f"\n{line}" in evaluation_table(record, num_classes=10)
+
+
+def test_values_that_tell_nothing_have_no_line() -> None:
+    good = with_values(recall=0.7, class_balance=0.01, modes=990)
+    good["memorisation"] = {**RECORD["memorisation"], "near_copies": 0.02}
+    table = evaluation_table(good, num_classes=10)
+    assert [line for line in table.splitlines() if ": " in line] == [
+        "frechet_distance 0.6: 3 times the floor"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.1234, "0.123"), (12345.6, "12,346"), (999.7, "1e+03"), (1000, "1,000"),
+     (-0.0116, "-0.0116"), (0.000012, "1.2e-05")],
+)  # fmt: skip
+def test_numbers_are_short(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Writes the files of a run without training it."""
+
+    def make(name: str, distance: float, record: dict | None = None, **settings: object) -> Path:
+        run = tmp_path / name
+        run.mkdir()
+        (run / "config.yaml").write_text(describe(tiny_config(tmp_path, train=settings)))
+        logs, scores = [], []
+        for step in (1, 2, 3):
+            at = {"step": step, "images_seen": 8 * step}
+            logs.append({**at, "loss/d": 1.0, "loss/g": 2.0, "samples/diversity": 0.9})
+            scores.append({**at, "metric/frechet_distance": distance * 3 / step})
+        for file, rows in (("metrics.jsonl", logs), ("evaluations.jsonl", scores)):
+            (run / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if record:
+            (run / "evaluation.json").write_text(json.dumps(record))
+        return run
+
+    return make
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.open(newline="")))
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run("a", 1.0), make_run("b", 3.0, seed=1), make_run("$c^$", 7.0, loss="hinge")]
+    shown = gan("compare", *runs, "--out", tmp_path / "out")
+    assert shown.exit_code == 0
+    lines = [line.split() for line in shown.output.splitlines()]
+    assert ["setting", "a,", "b", "$c^$"] in lines
+    assert ["train.loss", "non_saturating", "hinge"] in lines
+    assert not any(line[:1] == ["train.seed"] for line in lines)
+    assert ["a,", "b", "2", "24", "2", "±", "1.4"] in lines and ["$c^$", "1", "24", "7"] in lines
+    first, second = read_csv(tmp_path / "out" / "compare.csv")
+    assert first["runs"] == "a, b" and first["seeds"] == "0 1" and second["runs"] == "$c^$"
+    assert float(first["mean"]) == 2 and float(first["deviation"]) == pytest.approx(2**0.5)
+    assert second["train.loss"] == "hinge" and second["floor"] == ""
+    with Image.open(tmp_path / "out" / "compare.png") as picture:
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+
+
+def test_records_of_evaluations_give_floors(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run("a", 9.0, RECORD), make_run("b", 9.0, with_values(frechet_distance=0.8),
+                                                 loss="hinge")]  # fmt: skip
+    text = compare(runs, tmp_path)
+    assert "0.6 ± 0.05" in text and "0.8 ± 0.05" in text
+    assert ["floor", "0.2", "0.8", "0", "1,000"] in [line.split() for line in text.splitlines()]
+    assert f"{runs[0]} was evaluated at 448 images, not after the last step" in text
+    found = {(row["runs"], row["score"]): row for row in read_csv(tmp_path / "compare.csv")}
+    assert found["a", "recall"]["floor"] == "0.8"
+
+
+def test_scores_of_different_protocols_are_not_compared(make_run: MakeRun) -> None:
+    other = {**RECORD, "num_real": 100}
+    text = compare([make_run("a", 9.0, RECORD), make_run("b", 5.0, other, loss="hinge")])
+    assert "different protocols" in text and "0.6" not in text and "\nfloor" not in text
+
+
+def test_what_is_no_run_is_one_error(make_run: MakeRun, tmp_path: Path) -> None:
+    empty, damaged = make_run("empty", 1.0), make_run("damaged", 1.0)
+    (empty / "metrics.jsonl").write_text("nonsense\n")
+    (damaged / "evaluation.json").write_text('{"values": {"recall": "<b>"}}')
+    for place, message in [
+        (tmp_path / "none", "not a run directory"),
+        (empty, "has not logged anything yet"),
+        (damaged, "not a record of gan evaluate"),
+    ]:
+        shown = gan("compare", place)
+        assert shown.exit_code == 1 and message in shown.stderr
+        assert shown.stderr.startswith(f"Error: {place}") and shown.stderr.count("\n") == 1
+
+
+def test_damaged_rows_are_left_out(make_run: MakeRun) -> None:
+    run = make_run("a", 1.0)
+    row = '{"step": 4, "images_seen": "many"}\n{"step": 5, "images_seen": 9, "loss/d": NaN}\n'
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(row + "half")
+    assert len(read_run(run).curve("loss/d")[0]) == 3
+
+
+HOSTILE = ("<script>alert(1)", '"><img src=x onerror=alert(1)>')
+
+
+class _Page(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose directory and classes have names that are HTML."""
+    root = tmp_path_factory.mktemp("hostile")
+    for i, name in enumerate(HOSTILE * 2):
+        place = root / "images" / name / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (20 * i, 0, 0)).save(place)
+    data = {"source": "folder", "image_size": 16, "channels": 3}
+    cfg = tiny_config(root / "images", data=data, model={"conditional": True})
+    run = root / "<b>run & 'quotes'"
+    train(cfg, run, "cpu")
+    return run
+
+
+def test_report_is_one_file_whose_text_is_escaped(hostile_run: Path, tmp_path: Path) -> None:
+    record = with_values(**{"<i>score": 1.0})
+    record["checkpoint"] = {"file": "<i>file", "step": "<i>7"}
+    (hostile_run / "evaluation.json").write_text(json.dumps(record))
+    out = tmp_path / "report.html"
+    assert gan("report", hostile_run, "--out", out).exit_code == 0
+    page = _Page(out.read_text())
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "b", "i", "link", "iframe"}
+    for tag, attributes in page.tags:
+        assert not attributes.keys() - {"lang", "charset", "class", "src"}
+        assert tag == "img" or "src" not in attributes
+    assert all(a["src"].startswith("data:image/png;base64,") for t, a in page.tags if t == "img")
+    assert "http" not in out.read_text() and "url(" not in out.read_text()
+    for text in (*HOSTILE, hostile_run.name, "<i>file", "0.2 ± 0.01", "gan sample", "step 4",
+                 "model.conditional"):  # fmt: skip
+        assert text in page.text
+
+
+def test_report_without_the_training_images_says_so(finished_run: Path) -> None:
+    for pack in finished_run.parent.rglob("*.npy"):
+        pack.unlink()
+    text = (finished_run / "config.yaml").read_text()
+    changed = text.replace("source: synthetic", "source: folder").replace(
+        f"root: {finished_run.parent}", "root: nowhere"
+    )
+    (finished_run / "config.yaml").write_text(changed)
+    shown = gan("report", finished_run)
+    assert shown.exit_code == 0
+    page = _Page((finished_run / "report.html").read_text()).text
+    assert "The training images cannot be read" in page and "There is no evaluation.json" in page
+    assert gan("report", finished_run).exit_code == 2  # exists
+
+
+def test_nearest_training_image_of_a_copy_is_its_original(tiny_run: Path) -> None:
+    trained = load_trained(tiny_run, CPU)
+    samples = trained.images(trained.latents(4, 0))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (report._NUM_PAIRS, 3, 16, 16), dtype=np.uint8)
+    images[[3, 9, 5, 0]] = samples
+    train = PackedImages(images=images, labels=None, classes=(), checksum="", folder=Path())
+    for pair, sample in zip(nearest_pairs(trained, train, 4), samples, strict=True):
+        assert np.array_equal(pair.nearest, sample) and np.array_equal(pair.sample, sample)
+
+
+def test_walk_passes_through_its_latents_and_classes(conditional_run: Path) -> None:
+    trained = load_trained(conditional_run, CPU)
+    latents, labels = path_ends(trained, points=8, seeds="3,7,12", labels="disc,1")
+    assert labels is not None and labels.tolist() == [0, 1, 0]
+    ends = [trained.images(trained.latents(1, seed), torch.tensor([label]))[0]
+            for seed, label in ((3, 0), (7, 1), (12, 0))]  # fmt: skip
+    images = walk(trained, latents, labels, steps=4)
+    assert images.shape == (12, 3, 16, 16)
+    assert np.abs(images[::4].astype(int) - np.stack(ends)).max() <= 1
+
+
+def test_class_alone_changes_along_a_walk(conditional_run: Path) -> None:
+    trained = load_trained(conditional_run, CPU)
+    ends = path_ends(trained, points=8, seeds="3", labels="0,1")
+    assert torch.equal(*ends[0])
+    images = walk(trained, *ends, steps=3).astype(int)
+    changes = np.abs(images - images[0]).mean((1, 2, 3))
+    # from one class to the other and back
+    assert 0 < changes[1] < changes[2] < changes[3] > changes[4] > changes[5]
+    assert trained.generator.embedding.num_embeddings == 2  # as before
+
+
+def test_walk_without_options_has_latents_of_the_seed(tiny_run: Path) -> None:
+    trained = load_trained(tiny_run, CPU)
+    latents, labels = path_ends(trained, points=3, seed=5)
+    assert torch.equal(latents, trained.latents(3, 5)) and labels is None
+
+
+@pytest.mark.parametrize(("scale", "side"), [(None, 256), (2, 32)])
+def test_films_are_large_by_default(
+    tiny_run: Path, tmp_path: Path, scale: int | None, side: int
+) -> None:
+    trained = load_trained(tiny_run, CPU)
+    ends = path_ends(trained, points=2)
+    assert save_walk(trained, tmp_path / "a.gif", *ends, steps=2, scale=scale) == 4
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.size == (side, side) and film.n_frames > 1 and film.info["loop"] == 0
+    save_walk(trained, tmp_path / "a.png", *ends, steps=3)
+    with Image.open(tmp_path / "a.png") as strip:
+        assert strip.size == (3 * 18 + 2, 2 * 18 + 2)
+
+
+def test_mp4_without_ffmpeg_is_one_error(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    shown = gan("walk", tiny_run, "--out", tmp_path / "a.mp4")
+    assert shown.exit_code == 1 and "needs the program ffmpeg" in shown.stderr
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_mp4_is_written_for_odd_sides(tmp_path: Path) -> None:
+    save_mp4(np.zeros((5, 1, 17, 19), np.uint8), tmp_path / "a.mp4")
+    assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_seeds_that_are_no_numbers_are_refused(tiny_run: Path, tmp_path: Path) -> None:
+    shown = gan("walk", tiny_run, "--seeds", "3,x", "--out", tmp_path / "a.gif")
+    assert shown.exit_code == 1 and "as 3,7,12; got 3,x" in shown.stderr
