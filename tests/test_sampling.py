@@ -274,6 +274,8 @@ def test_samples_keep_their_opacity_except_in_a_gif(tmp_path: Path) -> None:
     assert Image.open(run / "samples" / "real.png").mode == "RGBA"
     for name in ("a.png", "a.npz", "folder"):
         assert gan("sample", run, "--num", 2, "--out", tmp_path / name).exit_code == 0
+    jpg = gan("sample", run, "--out", tmp_path / "a.jpg")
+    assert jpg.exit_code == 2 and "a .jpg has no opacity" in jpg.output
     assert np.load(tmp_path / "a.npz")["images"].shape == (2, 16, 16, 4)
     assert Image.open(tmp_path / "a.png").mode == "RGBA"
     assert Image.open(tmp_path / "folder" / "000001.png").mode == "RGBA"
@@ -282,7 +284,7 @@ def test_samples_keep_their_opacity_except_in_a_gif(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.gif") as found:
         found.seek(1)
         assert found.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
-    record = json.loads(gan("evaluate", run, "--data-root", tmp_path, "--num", 10).stdout)
+    record = json.loads(gan("evaluate", run, "--data-root", tmp_path, "--num", 10, "--json").stdout)
     assert {name.rpartition("_")[0] for name in record["values"]} == {"sliced_wasserstein"}
     refused = gan("evaluate", run, "--data-root", tmp_path, "--features", "cifar10", "--num", 10)
     assert refused.exit_code == 1 and "the images have 4; choose another" in refused.output
