@@ -55,13 +55,12 @@ def paste(*sources: str) -> subprocess.CompletedProcess:
     return done
 
 
-@pytest.mark.parametrize("edition", EDITIONS)
-def test_blocks_can_be_pasted_into_the_python_prompt_and_compute_the_table(edition: str) -> None:
-    sources = blocks(edition, "python")
+def test_blocks_can_be_pasted_into_the_python_prompt_and_compute_the_table() -> None:
+    sources = blocks(EDITIONS[0], "python")  # those of the other edition are the same
     assert len(sources) >= 15
     done = paste(*sources, 'print("\\n".join(table))\n')
     printed = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    rows = [line for line in read(edition).splitlines() if re.match(r"\| \d+ ×", line)]
+    rows = [line for line in read(EDITIONS[0]).splitlines() if re.match(r"\| \d+ ×", line)]
     assert printed == rows
 
 

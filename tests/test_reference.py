@@ -48,7 +48,7 @@ def test_floor_images_are_held_out_images_if_there_are_any(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("source", "name"),
     [("mnist5k", "mnist"), ("stacked_mnist", "mnist"), ("fashion_mnist", "fashion_mnist"),
-     ("cifar10", "cifar10"), ("celeba", "faces"), ("folder", "none")],
+     ("cifar10", "cifar10"), ("celeba", "faces"), ("folder", "photos")],
 )  # fmt: skip
 def test_default_network_of_each_source(source: str, name: str) -> None:
     assert default_network(source) == name

@@ -25,6 +25,7 @@ _DEFAULT_NETWORKS = {
     "fashion_mnist": "fashion_mnist",
     "cifar10": "cifar10",
     "celeba": "faces",
+    "folder": "photos",
 }
 _MIN_IMAGES = 10
 
