@@ -236,6 +236,15 @@ def test_only_inception_distances_are_named_fid(digits: PackedImages) -> None:
     assert not {"frechet_distance", "kernel_distance", "class_balance"} & values.keys()
 
 
+def test_photographs_without_classes_are_scored_by_a_network_without_classes(
+    digits: PackedImages,
+) -> None:
+    images = dataclasses.replace(digits, labels=None, classes=())
+    reference = make_reference(images, None, load_features("photos", CPU), num=50, seed=0)
+    values = score(reference.floor_images, reference)
+    assert "frechet_distance" in values and "class_balance" not in values
+
+
 def test_classes_of_another_data_set_are_not_scored(digits: PackedImages) -> None:
     reference = make_reference(digits, None, load_features("fashion_mnist", CPU), num=50, seed=0)
     values = score(reference.floor_images, reference)

@@ -70,7 +70,7 @@ def _class_scores(logits: Tensor, network: FeatureNetwork, train: PackedImages) 
             "modes_kl": distances.class_divergence(modes, len(train.classes), real_modes),
             "confident_share": distances.confident_share(probabilities.flatten(0, 1)),
         }
-    if train.classes != network.classes:
+    if not network.classes or train.classes != network.classes:
         return {}
     return {
         "class_balance": distances.class_divergence(logits.argmax(1), len(train.classes)),
