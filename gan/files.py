@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+_MAX_JSON_BYTES = 16 << 20
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -35,9 +37,10 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Returns the value of a JSON file, or None if it is missing or damaged."""
+    """Returns the value of a JSON file, or None if it is missing, damaged or over 16 MiB."""
     try:
-        return json.loads(path.read_bytes())
+        with open(path, "rb") as file:
+            return json.loads(file.read(_MAX_JSON_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -28,9 +28,9 @@ from gan.config.settings import DataConfig
 from gan.data.decode import BadImage, ReadFailed
 from gan.data.source import Source
 from gan.data.workers import decode_all
+from gan.files import read_json
 
 _MAX_LISTED = 20
-_MAX_JSON_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -189,11 +189,10 @@ def _decode(
 def _open(folder: Path) -> PackedImages:
     meta = folder / "pack.json"
     try:
-        with open(meta, "rb") as file:
-            facts = json.loads(file.read(_MAX_JSON_BYTES))
+        facts = read_json(meta)
         classes = tuple(map(str, facts["classes"]))
         sums = {name: facts[f"{name}_crc32"] for name in ("images", "labels")}
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (LookupError, TypeError):
         raise ValueError(f"{meta} is damaged; delete {folder} to pack the images again") from None
     for name, crc in sums.items():
         # this also brings the file into the page cache, for training
