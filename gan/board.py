@@ -65,7 +65,7 @@ class Board:
         """Writes a text, which TensorBoard reads as Markdown."""
         self._try(lambda writer: writer.add_text(key, text, images_seen))
 
-    def begin_session(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    def begin_session(self, settings: Mapping[str, Any]) -> None:
         """Adds the run to the HParams tab, which shows the settings and the end of each curve.
 
         TensorBoard puts those settings first that differ between runs. `add_hparams` would write
@@ -74,9 +74,8 @@ class Board:
         from torch.utils.tensorboard.summary import hparams
 
         plain = {
-            f"{section}.{key}": value if type(value) in (int, float, str) else json.dumps(value)
-            for section, values in settings.items()
-            for key, value in values.items()
+            key: value if type(value) in (int, float, str) else json.dumps(value)
+            for key, value in settings.items()
         }
         self._try(lambda writer: writer.file_writer.add_summary(hparams(plain, {})[1]))
 

@@ -18,7 +18,7 @@ from PIL import Image
 from gan.analysis.curves import draw_curves
 from gan.analysis.runs import RECORD, RunFiles, read_run
 from gan.analysis.table import HEADS, evaluation_rows, number, readings, setting_text
-from gan.config.reader import describe, identity
+from gan.config.reader import describe, flat_identity
 from gan.config.settings import Config
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
@@ -159,13 +159,11 @@ def _evaluation(run: RunFiles, trained: Trained) -> Iterable[str]:
 
 
 def _settings(run: RunFiles) -> Iterable[str]:
+    defaults = flat_identity(Config())
     rows = [
-        (f"{section}.{key}", setting_text(value), setting_text(default))
-        for (section, values), defaults in zip(
-            identity(run.cfg).items(), identity(Config()).values(), strict=True
-        )
-        for (key, value), default in zip(values.items(), defaults.values(), strict=True)
-        if value != default
+        (key, setting_text(value), setting_text(defaults[key]))
+        for key, value in flat_identity(run.cfg).items()
+        if value != defaults[key]
     ]
     yield "<p>Settings that decide the result and differ from the defaults:</p>"
     yield _table([("setting", "this run", "default"), *rows])

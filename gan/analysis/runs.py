@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gan.config.reader import identity, load_config
+from gan.config.reader import flat_identity, load_config
 from gan.config.settings import Config
 from gan.files import parse_row, read_json
 
@@ -33,12 +33,9 @@ class RunFiles:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that decide what a run computes, by section.key, and its images."""
-        flat = {
-            f"{section}.{key}": value
-            for section, values in identity(self.cfg).items()
-            for key, value in values.items()
+        return flat_identity(self.cfg) | {
+            "images": self.calls[-1].get("data") if self.calls else None
         }
-        return flat | {"images": self.calls[-1].get("data") if self.calls else None}
 
     @property
     def images_seen(self) -> int:

@@ -64,6 +64,15 @@ def identity(config: Config) -> dict[str, Any]:
     return {name: section for name, section in kept.items() if section}
 
 
+def flat_identity(config: Config) -> dict[str, Any]:
+    """Returns the same settings by section.key."""
+    return {
+        f"{section}.{key}": value
+        for section, values in identity(config).items()
+        for key, value in values.items()
+    }
+
+
 def differences(a: dict[str, Any], b: dict[str, Any], name_a: str, name_b: str) -> list[str]:
     """Lists the settings in which two identities differ."""
     return [

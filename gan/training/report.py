@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from gan.config.reader import identity
+from gan.config.reader import flat_identity
 from gan.config.settings import TrainConfig
 from gan.files import replacing
 from gan.sampling import grid, save_gif, to_pil
@@ -45,7 +45,7 @@ def begin(run: Run, notes: list[str]) -> None:
     )
     for note in notes:
         say(note)
-    run.tracker.board.begin_session(identity(cfg))
+    run.tracker.board.begin_session(flat_identity(cfg))
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
         to_pil(real).save(run.sample_dir / "real.png")
