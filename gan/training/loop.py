@@ -234,8 +234,11 @@ def _show(run: Run) -> None:
     num_classes = state.g.num_classes
     rows = class_rows(num_classes, report.COLUMNS) if num_classes else None
     num = report.NUM_SHOWN if rows is None else len(rows)
-    report.show(run, {name: run.fixed_samples(g, num, rows) for name, g in nets.items()})
-    samples = run.fixed_samples(state.g_ema, report.NUM_SHOWN)  # of classes at random
+    shown = {name: run.fixed_samples(g, num, rows) for name, g in nets.items()}
+    report.show(run, shown)
+    samples = shown["ema"]
+    if rows is not None:  # diversity is that of classes at random
+        samples = run.fixed_samples(state.g_ema, report.NUM_SHOWN)
     real = run.real_images(report.NUM_SHOWN)
     run.latest["samples/diversity"] = diversity(samples, real)  # written by the next log
     if "loss/d" in run.latest and (new := run.watch.update(run.latest, state.images_seen)):
