@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from gan.data.decode import on_white
 from gan.files import replacing
 from gan.latents import ZDist, interpolate
 from gan.sampling import Trained, enlarge, generate, grid, save_gif, to_pil
@@ -96,13 +97,14 @@ def save_walk(
 
 def save_mp4(images: np.ndarray, out: Path) -> None:
     """Writes images (N, C, H, W) as a film; raises ValueError if ffmpeg is missing or fails."""
-    channels, height, width = images.shape[1:]
-    source = ["-f", "rawvideo", "-pix_fmt", "gray" if channels == 1 else "rgb24",
+    frames = [on_white(to_pil(image.transpose(1, 2, 0))) for image in images]
+    (width, height), mode = frames[0].size, frames[0].mode
+    source = ["-f", "rawvideo", "-pix_fmt", "gray" if mode == "L" else "rgb24",
               "-s", f"{width}x{height}", "-r", str(1000 / _FRAME_MS), "-i", "-"]  # fmt: skip
     # players need this pixel format, which needs even sides
     even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
     command = [_require_ffmpeg(), "-y", "-loglevel", "error", *source, *even]
-    pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).tobytes()
+    pixels = b"".join(frame.tobytes() for frame in frames)
     with replacing(out) as part:
         done = subprocess.run([*command, str(part.resolve())], input=pixels, capture_output=True)
         if done.returncode:
