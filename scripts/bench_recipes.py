@@ -9,9 +9,6 @@ recipes of the config.
 """
 
 import json
-import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ import click
 import numpy as np
 import torch
 from benchmark_parts import machine
-from checkerboard import stride_energy
+from checkerboard import speed, stride_energy
 
 from gan.config.reader import load_config
 from gan.config.settings import Config
@@ -27,6 +24,7 @@ from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.metrics.evaluate import evaluate
 from gan.sampling import load_trained
+from gan.training.loop import train
 from gan.training.run_dir import source_commit
 
 RECORDS = Path("docs/results/recipes.jsonl")
@@ -45,20 +43,18 @@ def try_recipe(
     )
     words = [*changes, f"train.seed={seed}", "train.evaluate_every_steps=null"]
     words.append(f"train.num_steps={images // load_config(config, words).train.batch_size}")
-    command = ["train", config, *(word for change in words for word in ("--set", change))]
     run_dir = run_dir / f"seed{seed}"
-    subprocess.run([sys.executable, "-m", "gan", *command, "--run-dir", str(run_dir)], check=True)
+    train(load_config(config, words), run_dir)
     trained = load_trained(run_dir, CPU)
-    logs = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
     return {
         "config": Path(config).stem,
         "recipe": name,
         "images": images,
         "seed": seed,
-        "command": " ".join(["gan", *command]),
+        "command": " ".join(["gan train", config, *(f"--set {word}" for word in words)]),
         "commit": source_commit(),
         "machine": machine(),
-        "images_per_s": statistics.median(log["throughput/images_per_s"] for log in logs),
+        "images_per_s": speed(run_dir),
         "values": {
             network: evaluate(trained, features=network, num=num, device=CPU)["values"]
             for network in networks

@@ -73,7 +73,7 @@ def main(name: str, out: Path | None, seed: int, epochs: int | None, device: str
     task, where = TASKS[name], choose_device(device)
     precision = choose_precision(HardwareConfig(), where)
     torch.set_num_threads(precision.threads)
-    cfg = DataConfig(source=task.source, image_size=task.side, channels=task.channels)  # type: ignore[arg-type]
+    cfg = DataConfig(source=task.source, image_size=task.side, channels=task.channels)
     try:
         sources = [open_source(cfg, split) for split in ("train", "test")]
         train, test = (pack(source, cfg) for source in sources)

@@ -15,14 +15,12 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
 from gan.checkpoint import BadCheckpoint, numbered_checkpoints, read_checkpoint, save_checkpoint
-from gan.cli import main
 from gan.config.reader import ConfigError, load_config
 from gan.files import parse_row
 from gan.machine.ranks import Ranks
@@ -32,11 +30,7 @@ from gan.training.loop import train
 from gan.training.run_dir import locked, next_run_dir
 from gan.training.state import TrainState
 from gan.training.steps import one_step
-from tests.conftest import tiny_config
-
-
-def gan(*words: object) -> Result:
-    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+from tests.conftest import gan, tiny_config
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
