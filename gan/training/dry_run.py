@@ -4,16 +4,16 @@ import os
 import time
 
 import torch
-from torch import Tensor, nn
 
 from gan.config.settings import Config
+from gan.config.sizes import num_levels
 from gan.data.datasets import Source, open_source
 from gan.data.pack import peek
 from gan.errors import ConfigError
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.replay import PLAIN_CALLS
 from gan.nn.discriminator import Discriminator
-from gan.nn.generator import Generator
+from gan.nn.generator import Generator, hidden_channels
 from gan.training.state import TrainState, make_state, num_parameters
 from gan.training.steps import one_step
 
@@ -21,21 +21,14 @@ _TIMED_S = 1.0
 
 
 def memory_bytes(cfg: Config, num_classes: int, world_size: int = 1) -> int:
-    """Estimates the memory of one process: weights, gradients, moments, average, activations.
-
-    Builds the networks on the meta device and runs two images through them.
-    """
-    with torch.device("meta"), torch.no_grad():
+    """Estimates the memory of one process: weights, gradients, moments, average, activations."""
+    with torch.device("meta"):
         g = Generator(cfg.model, cfg.data.image_shape, num_classes)
         d = Discriminator(cfg.model, cfg.data.image_shape, num_classes)
-        labels = torch.zeros(2, dtype=torch.long) if g.num_classes else None
-        g_features = _count_outputs(g, torch.zeros(2, cfg.model.z_dim), labels)
-        d_features = _count_outputs(d, torch.zeros(2, *cfg.data.image_shape), labels)
     num_g, num_d = num_parameters(g), num_parameters(d)
-    batch = cfg.train.batch_size / world_size
-    # D holds the features of real and fake images at once; 4 bytes each
-    activations = 4 * batch * (g_features + 2 * d_features) / 2
-    return int(4 * (5 * num_g + 4 * num_d) + activations)
+    per_image = _activations(cfg.model.g_width, cfg) + 2 * _activations(cfg.model.d_width, cfg)
+    batch = cfg.train.batch_size / world_size  # D holds its activations of real and fake images
+    return int(4 * (5 * num_g + 4 * num_d + batch * per_image))
 
 
 def require_memory(cfg: Config, num_classes: int, device: torch.device, world_size: int = 1) -> int:
@@ -63,19 +56,12 @@ def require_classes(cfg: Config, num_classes: int) -> None:
         )
 
 
-def _count_outputs(network: nn.Module, *inputs: Tensor | None) -> int:
-    """Returns the number of outputs of all layers for these inputs."""
-    counted = 0
-
-    def count(module: nn.Module, args: tuple, output: Tensor) -> None:
-        nonlocal counted
-        counted += output.numel()
-
-    for module in network.modules():
-        if not list(module.children()):
-            module.register_forward_hook(count)
-    network(*inputs)
-    return counted
+def _activations(width: int, cfg: Config) -> int:
+    """Returns the values that a network keeps of one image: three for each of its features."""
+    channels, height, width_px = cfg.data.image_shape
+    features = hidden_channels(width, num_levels(height, width_px))
+    hidden = sum(c * height * width_px >> 2 * level for level, c in enumerate(features, 1))
+    return 3 * hidden + 2 * channels * height * width_px
 
 
 def dry_run(cfg: Config, device_name: str = "auto") -> str:

@@ -1,6 +1,7 @@
 """The state of a run between two steps, and its conversion to and from a checkpoint."""
 
 import copy
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -206,10 +207,20 @@ def all_finite(state: TrainState) -> bool:
     return bool(torch.stack([t.isfinite().all().to(state.device) for t in floats]).all())
 
 
+class Adam(torch.optim.Adam):
+    """torch's Adam without the decorators that import torch's compiler, which takes 3 s."""
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Adam.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
 def _adam(module: nn.Module, learning_rate: float, cfg: Config) -> torch.optim.Adam:
     betas = (cfg.train.beta1, cfg.train.beta2)
     device = next(module.parameters()).device
     if device.type != "cuda":
-        return torch.optim.Adam(module.parameters(), learning_rate, betas, fused=True)
+        return Adam(module.parameters(), learning_rate, betas, fused=True)
     rate = torch.tensor(learning_rate, device=device)  # a recorded step reads it from this memory
-    return torch.optim.Adam(module.parameters(), rate, betas, fused=True, capturable=True)
+    return Adam(module.parameters(), rate, betas, fused=True, capturable=True)
