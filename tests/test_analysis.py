@@ -134,6 +134,13 @@ def test_runs_that_differ_in_the_seed_alone_are_one(make_run: MakeRun, tmp_path:
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
 
 
+def test_many_runs_are_the_rows_of_the_settings(make_run: MakeRun) -> None:
+    shown = gan("compare", *[make_run(f"run{i}", 1.0, batch_size=2 * i) for i in range(1, 9)])
+    lines = [line.split() for line in shown.output.splitlines()]
+    assert ["runs", "train.batch_size"] in lines and ["run8", "16"] in lines
+    assert max(map(len, shown.output.splitlines())) <= 80
+
+
 def test_records_of_evaluations_give_floors(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("a", 9.0, RECORD), make_run("b", 9.0, with_values(frechet_distance=0.8),
                                                  loss="hinge")]  # fmt: skip
@@ -308,4 +315,4 @@ def test_mp4_is_written_for_odd_sides(tmp_path: Path) -> None:
 
 def test_seeds_that_are_no_numbers_are_refused(tiny_run: Path, tmp_path: Path) -> None:
     shown = gan("walk", tiny_run, "--seeds", "3,x", "--out", tmp_path / "a.gif")
-    assert shown.exit_code == 1 and "as 3,7,12; got 3,x" in shown.stderr
+    assert shown.exit_code == 2 and "as 3,7,12; got 3,x" in shown.stderr

@@ -519,6 +519,8 @@ def test_a_download_adds_to_the_files_that_exist(
 
     (tmp_path / "MNIST").mkdir()
     (tmp_path / "MNIST" / "mine").write_text("old")
+    (tmp_path / ".download-abc").mkdir()  # of a process that was killed
+    (tmp_path / ".download-abc" / "half.gz").write_text("half")
     monkeypatch.setattr("torchvision.datasets.MNIST", fake)
     with pytest.raises(ValueError, match="cannot be read"):  # these are not the official files
         open_source(DataConfig(root=str(tmp_path)), download=True)

@@ -107,8 +107,8 @@ def _choose_scores(runs: Sequence[RunFiles]) -> tuple[bool, str]:
         )
     reason = "are of different protocols" if len(protocols) > 1 else "are missing"
     return False, (
-        f"scores: the newest evaluation during each run, without floors, since records {reason};\n"
-        f"to write one: gan evaluate RUN --out RUN/{RECORD}"
+        "scores: the newest evaluation during each run, without floors; records\n"
+        f"{reason}; to write one: gan evaluate RUN --out RUN/{RECORD}"
     )
 
 
@@ -117,7 +117,9 @@ def _settings_table(groups: Groups) -> list[str]:
     if not differing:
         return ["no setting differs but the seed" if len(groups) < 2 else "no setting differs"]
     rows = [(key, *map(setting_text, column)) for key, column in differing.items()]
-    return aligned([("setting", *groups), *rows])
+    if len(groups) <= len(differing) + 2:
+        return aligned([("setting", *groups), *rows])
+    return aligned(list(zip(("runs", *groups), *rows, strict=True)))
 
 
 def _scores_table(groups: Groups, scores: dict[str, dict[str, Score]]) -> list[str]:

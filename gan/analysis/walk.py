@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from gan.data.decode import on_white
+from gan.errors import ConfigError
 from gan.files import replacing
 from gan.latents import ZDist, interpolate
 from gan.sampling import Trained, enlarge, generate, grid, save_gif, to_pil
@@ -126,5 +127,7 @@ def _closed(ends: Tensor, steps: int, dist: ZDist) -> Tensor:
 
 def _numbers(text: str) -> list[int]:
     if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
-        raise ValueError(f"--seeds must be numbers with commas between them, as 3,7,12; got {text}")
+        raise ConfigError(
+            f"--seeds must be numbers with commas between them, as 3,7,12; got {text}"
+        )
     return [int(number) for number in text.split(",")]

@@ -264,10 +264,13 @@ def _download(name: str, root: Path, missing: Path, files: str, *, allowed: bool
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock), TemporaryDirectory(prefix=".download-", dir=root) as part:
-            if not missing.exists():  # another process may have downloaded it meanwhile
-                getattr(torchvision.datasets, name)(part, download=True)
-                _move(Path(part), root)
+        with FileLock(lock):
+            for left in root.glob(".download-*"):  # by a process that was killed
+                shutil.rmtree(left)
+            with TemporaryDirectory(prefix=".download-", dir=root) as part:
+                if not missing.exists():  # another process may have downloaded it meanwhile
+                    getattr(torchvision.datasets, name)(part, download=True)
+                    _move(Path(part), root)
     except (OSError, RuntimeError) as error:
         raise MissingData(
             f"{name}: the download failed ({' '.join(str(error).split())[:200]}); "
