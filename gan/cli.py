@@ -68,7 +68,7 @@ def train(
     for warning in warnings_before_training(cfg):
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
-        from gan.training.dry_run import dry_run as estimate
+        from gan.analysis.dry_run import dry_run as estimate
 
         click.echo(estimate(cfg, device))
         return

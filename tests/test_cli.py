@@ -157,8 +157,8 @@ def test_dry_run_does_not_time_the_first_step(monkeypatch: pytest.MonkeyPatch) -
         return {"loss/g": torch.zeros(())}
 
     fake = SimpleNamespace(perf_counter=lambda: clock["now"])
-    monkeypatch.setattr("gan.training.dry_run.time", fake)
-    monkeypatch.setattr("gan.training.dry_run.one_step", step)
+    monkeypatch.setattr("gan.analysis.dry_run.time", fake)
+    monkeypatch.setattr("gan.analysis.dry_run.one_step", step)
     assert "speed         320 images/s\n" in gan("train", SMOKE, "--dry-run").output
     assert 1 <= clock["now"] - 5 < 3.5
 

@@ -28,7 +28,7 @@ from gan.metrics.reference import held_out_images
 from gan.tracking import gradient_norm
 from gan.training import evaluator, report
 from gan.training.collapse import diversity
-from gan.training.dry_run import require_classes, require_memory
+from gan.training.needs import require_classes, require_memory
 from gan.training.resume import initialise, require_resumable, resume
 from gan.training.run import Ending, Run, Window
 from gan.training.run_dir import locked, next_run_dir
