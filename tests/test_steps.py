@@ -12,7 +12,15 @@ from gan.machine.precision import Precision
 from gan.machine.ranks import Ranks
 from gan.nn.augment import AUGMENTATIONS, diffaugment, draw_augmentation, translate
 from gan.training.state import TrainState, all_finite, make_state, settle
-from gan.training.steps import _augmentation, d_step, ema_decay, frozen, g_step, one_step
+from gan.training.steps import (
+    _augmentation,
+    augmented_share,
+    d_step,
+    ema_decay,
+    frozen,
+    g_step,
+    one_step,
+)
 from tests.conftest import tiny_config
 
 FP32 = Precision(torch.float32, channels_last=False, threads=2)
@@ -310,6 +318,24 @@ def test_augmentation_cuts_out_a_quarter_and_shifts_by_an_eighth() -> None:
     assert 0.12 < zero.mean() < 0.30
     assert zero.sum((1, 2, 3)).max() <= 16 * 16 + 32 * 8
     assert zero[:, :, 4:-4, 4:-4].mean((1, 2, 3)).max() <= 16 * 16 / (24 * 24) + 1e-6
+
+
+@pytest.mark.parametrize("augment", AUGMENTATIONS.values())
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_only_a_share_of_the_images_is_augmented(augment, share: float) -> None:
+    batch = torch.rand(500, 3, 8, 8)
+    draws = draw_augmentation(500, (3, 8, 8), rng(0, 0, "augment"), share)
+    changed = (augment(batch, draws) - batch).abs().amax((1, 2, 3)) > 1e-5
+    assert abs(changed.float().mean() - share) < 0.08  # a translation may be by no pixels
+
+
+def test_augmented_share_rises_over_the_epochs(tmp_path) -> None:
+    cfg = tiny_config(tmp_path, train={"augment": "translate", "augment_ramp_epochs": 2.0})
+    state = make_state(cfg, 0, CPU, FP32, num_images=100)
+    for images_seen, share in ((0, 0), (50, 0.25), (200, 1), (900, 1)):
+        state.images_seen = images_seen
+        assert augmented_share(cfg.train, state) == share
+    assert augmented_share(tiny_config(tmp_path).train, state) == 1
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "relativistic"])

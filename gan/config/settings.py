@@ -141,6 +141,12 @@ class TrainConfig(Section):
         description="differentiable augmentation of all images that D sees; diffaugment: colour, "
         "translation, cutout",
     )
+    augment_ramp_epochs: float | None = Field(
+        None,
+        description="the share of images that are augmented rises from 0 to 1 over so many passes "
+        "through the data; null: 1 from the start",
+        gt=0,
+    )
     g_learning_rate: float = Field(5e-4, description="Adam, generator, at the start", gt=0, le=1)
     d_learning_rate: float = Field(
         5e-4, description="Adam, discriminator, at the start", gt=0, le=1

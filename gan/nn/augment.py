@@ -11,17 +11,23 @@ from torch.nn.functional import pad
 
 
 def draw_augmentation(
-    num: int, image_shape: tuple[int, int, int], rng: np.random.Generator
+    num: int, image_shape: tuple[int, int, int], rng: np.random.Generator, share: float = 1.0
 ) -> Tensor:
     """Returns float32 (7, N): brightness, saturation and contrast in [0, 1), two shifts, two
-    centres of the cutout."""
+    centres of the cutout.
+
+    On average, a share of the images has draws that change it; the others stay the same.
+    """
     _, *sides = image_shape
     draws = [
         *rng.random((3, num), dtype=np.float32),
         *(rng.integers(0, 2 * _reach(side) + 1, num) for side in sides),
         *(rng.integers(0, side + 1, num) for side in sides),
     ]
-    return torch.from_numpy(np.stack(draws, dtype=np.float32, casting="unsafe"))
+    found = np.stack(draws, dtype=np.float32, casting="unsafe")
+    unchanged = [*[0.5] * 3, *map(_reach, sides), *(-side for side in sides)]
+    found[:, rng.random(num) >= share] = np.array(unchanged, np.float32)[:, None]
+    return torch.from_numpy(found)
 
 
 def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:

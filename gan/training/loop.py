@@ -68,7 +68,7 @@ def train(
             made = next_run_dir(Path("runs"), name) if ranks.is_first else None
             run_dir = from_first(made, ranks)
         with locked(run_dir) if ranks.is_first else nullcontext():
-            state = make_state(cfg, len(packed.classes), device, precision, ranks)
+            state = make_state(cfg, len(packed.classes), device, precision, ranks, len(packed))
             run = Run(cfg, run_dir, packed, state, held_out, started)
             notes = resume(run) or initialise(run)
             if not run.is_first:

@@ -37,6 +37,7 @@ class TrainState:
     ranks: Ranks = field(default_factory=Ranks)
     step: int = 0
     images_seen: int = 0
+    num_images: int = 1  # of the training set
     is_settled: bool = False  # whether g_ema has BatchNorm statistics of its own
     replay: Replay | None = None  # of steps on a GPU
 
@@ -47,6 +48,7 @@ def make_state(
     device: torch.device,
     precision: Precision,
     ranks: Ranks | None = None,
+    num_images: int = 1,
 ) -> TrainState:
     """Builds the state at step 0; its weights depend on train.seed alone."""
     ranks = ranks or Ranks()
@@ -65,6 +67,7 @@ def make_state(
         device=device,
         precision=precision,
         ranks=ranks,
+        num_images=num_images,
         # averaging gradients over ranks has not been tried inside a graph
         replay=Replay() if device.type == "cuda" and ranks.world_size == 1 else None,
     )

@@ -142,6 +142,13 @@ def ema_decay(train: TrainConfig, images_seen: int) -> float:
     return 0.5 ** (train.batch_size / halflife) if halflife > 0 else 0.0
 
 
+def augmented_share(train: TrainConfig, state: TrainState) -> float:
+    """Returns the share of the images of a step that are augmented."""
+    if train.augment_ramp_epochs is None:
+        return 1.0
+    return min(1.0, state.images_seen / (train.augment_ramp_epochs * state.num_images))
+
+
 def learning_rates(train: TrainConfig, images_seen: int) -> tuple[float, float]:
     """Returns the learning rates of G and D after so many images."""
     halflife = train.learning_rate_halflife_images
@@ -191,10 +198,10 @@ def _latents(state: TrainState, cfg: Config) -> Tensor:
 def _augmentation(state: TrainState, cfg: Config) -> Tensor:
     """Returns this rank's slice (R, 7, N) of the draws of the whole batch, for each pass."""
     num_passes = len(_PASSES) if LOSSES[cfg.train.loss].g_needs_real else len(_PASSES) - 1
-    draws = []
+    draws, share = [], augmented_share(cfg.train, state)
     for index in range(num_passes):
         stream = rng(cfg.train.seed, state.step * len(_PASSES) + index, "augment")
-        draws.append(draw_augmentation(cfg.train.batch_size, cfg.data.image_shape, stream))
+        draws.append(draw_augmentation(cfg.train.batch_size, cfg.data.image_shape, stream, share))
     return torch.stack(draws).chunk(state.ranks.world_size, dim=2)[state.ranks.rank]
 
 
