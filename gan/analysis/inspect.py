@@ -14,10 +14,11 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from PIL import Image
 
+from gan.analysis.packs import clear, compare
 from gan.config.settings import Config, DataConfig
 from gan.data.datasets import NothingHeldOut, Split, open_source
 from gan.data.decode import formats, zip_members
-from gan.data.pack import PackedImages, clear, compare, pack
+from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.files import read_json, replacing
 
@@ -62,9 +63,8 @@ def inspect(cfg: Config, *, verify: bool = False, sheet: Path | None = None) -> 
 
 def clear_packs(cfg: Config) -> Iterator[str]:
     """Deletes the packs of a config and yields what was freed."""
-    for split, source in _splits(cfg.data, download=False):
-        if isinstance(source, Source):
-            yield f"{_TITLES[split]}: {clear(source, cfg.data)}"
+    found = _splits(cfg.data, download=False)
+    yield from clear([source for _, source in found if isinstance(source, Source)], cfg.data)
 
 
 def _splits(cfg: DataConfig, *, download: bool) -> Iterator[tuple[Split, Source | NothingHeldOut]]:
@@ -96,7 +96,7 @@ def report(cfg: DataConfig, source: Source, packed: PackedImages) -> str:
         f"packed   {len(packed):,} images {width}x{height}, {_colours(cfg)}, data.fit {cfg.fit}",
         f"         {packed.images.nbytes / 1e6:,.1f} MB in {packed.folder}",
         "         used again while paths, names, sizes, times and zip checksums are unchanged",
-        "         gan data --verify compares contents, --clear deletes it",
+        "         gan data --verify compares contents, --clear deletes it and older ones",
     ]
     return "\n".join(lines)
 
