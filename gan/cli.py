@@ -61,22 +61,23 @@ def train(
     stop) collapse, 4 disk full; 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM after
     saving.
     """
-    from gan.analysis.inspect import warnings_before_training
+    from gan.analysis.inspect import open_with_warnings
     from gan.config.reader import load_config
 
     cfg = load_config(config, overrides)
-    for warning in warnings_before_training(cfg):
+    source, warnings = open_with_warnings(cfg)
+    for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if dry_run:
         from gan.analysis.dry_run import dry_run as estimate
 
-        click.echo(estimate(cfg, device))
+        click.echo(estimate(cfg, device, source))
         return
     from gan.machine.ranks import under_torchrun
     from gan.training.loop import train as run_training
     from gan.training.run import Ending
 
-    run = run_training(cfg, run_dir, device, name=config.stem)
+    run = run_training(cfg, run_dir, device, name=config.stem, source=source)
     if run.ending == Ending.COLLAPSED:
         fail(run.describe_collapse(), EXIT_DIVERGED)
     if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):

@@ -12,6 +12,7 @@ from gan.analysis.inspect import read_headers, warnings
 from gan.config.reader import parse_config
 from gan.config.settings import Config
 from gan.data.datasets import open_source
+from gan.data.source import Source, from_folder
 from tests.conftest import folder_config, gan, packed, zip_of
 
 FIVE_BATCHES = {"batch_size": 2, "num_steps": 30}  # of ten images
@@ -114,6 +115,24 @@ def test_training_begins_with_the_warnings(images: Path, tmp_path: Path) -> None
         "train", config, "--dry-run", "--set", "model.g_width=2", "--set", "model.d_width=2"
     )
     assert shown.stderr.startswith("warning: 6 images are fewer than 5 batches of 2: add images")
+
+
+def test_training_searches_a_folder_once(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+    search = from_folder
+
+    def record(folder: Path) -> Source:
+        searched.append(folder)
+        return search(folder)
+
+    monkeypatch.setattr("gan.data.datasets.from_folder", record)
+    config = own_file(images, tmp_path / "own.yaml")
+    small = ["--set", "model.g_width=2", "--set", "model.d_width=2", "--set", "train.num_steps=1"]
+    gan("train", config, *small, "--run-dir", tmp_path / "run")
+    gan("train", config, *small, "--dry-run")
+    assert searched == [images, images]
 
 
 def test_clear_deletes_the_pack_and_says_how_much_was_freed(

@@ -106,16 +106,16 @@ def warnings(cfg: Config, source: Source, packed: PackedImages | None = None) ->
     return [*_warn_of_number(cfg, len(packed or source)), *_warn_of_files(cfg, source, packed)]
 
 
-def warnings_before_training(cfg: Config) -> list[str]:
-    """Returns the warnings for a user's own images, on the first rank only.
+def open_with_warnings(cfg: Config) -> tuple[Source | None, list[str]]:
+    """Opens a user's own images and lists the warnings for them, on the first rank only.
 
-    Returns nothing if the images cannot be found; training reports that after cheaper checks.
+    Returns no source if they cannot be found; training reports that after cheaper checks.
     """
-    if cfg.data.source != "folder" or int(os.environ.get("RANK", "0")):
-        return []
-    with suppress(ValueError, OSError):
-        return warnings(cfg, open_source(cfg.data))
-    return []
+    if cfg.data.source == "folder" and not int(os.environ.get("RANK", "0")):
+        with suppress(ValueError, OSError):
+            source = open_source(cfg.data)
+            return source, warnings(cfg, source)
+    return None, []
 
 
 def save_sheet(cfg: Config, packed: PackedImages, out: Path) -> int:
