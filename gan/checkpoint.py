@@ -235,12 +235,16 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoi
     """
     errors: list[BadCheckpoint] = []
     seen: set[Path] = set()
-    while paths := [path for path in numbered_checkpoints(folder).values() if path not in seen]:
-        seen.add(paths[0])
+    while found := [item for item in numbered_checkpoints(folder).items() if item[1] not in seen]:
+        step, path = found[0]
+        seen.add(path)
         try:
-            return read_checkpoint(paths[0]), errors
+            checkpoint = read_checkpoint(path)
+            if checkpoint.step != step:  # or a copy would take a run back again and again
+                raise BadCheckpoint(f"{path}: a copy of step {checkpoint.step:,}; rename it")
+            return checkpoint, errors
         except BadCheckpoint as error:
-            if os.path.lexists(paths[0]):
+            if os.path.lexists(path):
                 errors.append(error)
     return None, errors
 

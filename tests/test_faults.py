@@ -65,6 +65,9 @@ def test_the_best_value_does_not_depend_on_the_rows(tmp_path: Path) -> None:
     (tmp_path / "run" / "evaluations.jsonl").write_bytes(b"\xff\n")
     train(tiny_config(tmp_path, train={**steps, "num_steps": 6}), tmp_path / "run", "cpu")
     assert (checkpoints / "best.pt").read_bytes() == before
+    (checkpoints / "best.json").write_text(json.dumps({**best, "value": float("nan")}))
+    train(tiny_config(tmp_path, train={**steps, "num_steps": 8}), tmp_path / "run", "cpu")
+    assert (checkpoints / "best.pt").read_bytes() != before
 
 
 @settings(max_examples=200, deadline=None)
@@ -158,6 +161,19 @@ def test_a_copied_checkpoint_and_a_kept_one_are_the_users(tmp_path: Path) -> Non
     assert (folder / "step_backup.pt").exists() and (folder / "step_00000002_keep.pt").exists()
     rows = read_rows(tmp_path / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 9]
+
+
+def test_a_copy_named_as_a_later_step_does_not_take_a_run_back(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    folder = tmp_path / "run" / "checkpoints"
+    shutil.copy(folder / "step_00000002.pt", folder / "step_00000099.pt")
+    run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
+    assert run.state.step == 6 and [
+        row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")
+    ] == [2, 4, 6]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"{folder / 'step_00000099.pt'}: a copy of step 2; rename it; using an older" in log
+    assert log.count("resuming from step_00000004.pt") == 1
 
 
 ENDLESS = ["--set", "train.num_steps=100000", "--set", "train.checkpoint_every_steps=null",
