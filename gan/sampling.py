@@ -29,7 +29,7 @@ from gan.checkpoint import (
 from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
-from gan.errors import ConfigError
+from gan.errors import ConfigError, NonFinite
 from gan.files import replacing
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, autocast, choose_precision, send
@@ -79,7 +79,10 @@ class Trained:
 
     def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
         """Maps latents (N, Z) and labels (N,) to uint8 images (N, C, H, W)."""
-        return generate(self.generator, z, labels, self.precision, self.replay)
+        try:
+            return generate(self.generator, z, labels, self.precision, self.replay)
+        except NonFinite as error:
+            raise BadCheckpoint(f"{self.checkpoint.path}: {error}") from None
 
 
 def load_trained(
@@ -153,13 +156,17 @@ def generate(
     precision: Precision,
     replay: Replay | None = None,
 ) -> np.ndarray:
-    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; restores the mode."""
+    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; restores the mode.
+
+    Raises NonFinite if a pixel is not finite.
+    """
     device = next(generator.parameters()).device
     size = _GPU_BATCH if device.type == "cuda" else _BATCH
 
     def draw(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(precision, device):
-            return {"images": to_uint8(generator(**inputs))}
+            images = generator(**inputs)
+            return {"images": to_uint8(images), "finite": images.isfinite().all()}
 
     images = []
     was_training = generator.training
@@ -170,6 +177,8 @@ def generate(
             inputs = {k: send(v[start : start + size], device) for k, v in given.items()}
             drawn = replay(draw, inputs) if replay else draw(inputs)
             images.append(drawn["images"].cpu().numpy())
+            if not drawn["finite"]:
+                raise NonFinite("the generator's images are not finite")
     finally:
         generator.train(was_training)
     return np.concatenate(images)

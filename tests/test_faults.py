@@ -119,6 +119,7 @@ def test_nested_values_in_a_checkpoint_are_a_short_error(
 @pytest.mark.parametrize("spoil", [
     lambda c: c.g_optim["state"][0].update(exp_avg=torch.tensor(0.0)),
     lambda c: c.g_optim["state"][0].update(step="now"),
+    lambda c: c.g_optim["state"][0]["exp_avg"].fill_(float("nan")),
     lambda c: c.d_optim["state"].pop(1),
     lambda c: c.g["layers.0.weight"][0, 0].fill_(float("nan")),
 ])  # fmt: skip
@@ -146,6 +147,20 @@ def test_weights_that_are_not_finite_are_not_used(
     assert (
         shown.exit_code == 1 and "layers.0.weight: has values that are not finite" in shown.output
     )
+    assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("verb", ["sample", "walk", "evaluate"])
+def test_weights_whose_images_are_not_finite_are_not_used(
+    tiny_run: Path, tmp_path: Path, verb: str
+) -> None:
+    checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    checkpoint.g_ema["layers.1.running_var"].fill_(-1.0)
+    save_checkpoint(tmp_path / "nan.pt", checkpoint)
+    out = ["--num", 10] if verb == "evaluate" else ["--out", tmp_path / "a.png"]
+    shown = gan(verb, tmp_path / "nan.pt", *out)
+    assert shown.exit_code == 1
+    assert f"{tmp_path / 'nan.pt'}: the generator's images are not finite" in shown.output
     assert not (tmp_path / "a.png").exists()
 
 
@@ -344,9 +359,10 @@ def test_force_on_a_full_disk_keeps_the_old_folder(
     assert [path.read_text() for path in out.iterdir()] == ["old"]
 
 
-def test_an_empty_grid_is_left_out_of_the_gif(tmp_path: Path) -> None:
+def test_an_empty_grid_and_a_users_file_are_left_out_of_the_gif(tmp_path: Path) -> None:
     train(tiny_config(tmp_path), tmp_path / "run", "cpu")
-    (tmp_path / "run" / "samples" / "ema_00000002.png").write_bytes(b"")
+    for name in ("ema_00000002.png", "ema_mine.png"):
+        (tmp_path / "run" / "samples" / name).write_bytes(b"")
     run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
     assert run.ending == loop.Ending.DONE
 
