@@ -201,6 +201,23 @@ def evaluate(
 
 
 @main.command()
+@_RUN
+@click.option("--out", required=True, type=_PATH, help="A .safetensors file.")
+@_FORCE
+def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
+    """Write the generator for other programs, its normalisation folded into its weights."""
+    _check_out(out, force, (".safetensors",))
+    import torch
+
+    from gan.export import save_export
+    from gan.sampling import load_trained
+
+    trained = load_trained(run_or_checkpoint, torch.device("cpu"))
+    save_export(trained, out)
+    click.echo(f"{out}: {out.stat().st_size:,} bytes of {trained.origin}")
+
+
+@main.command()
 @click.argument("runs", type=_PATH, nargs=-1, required=True)
 @click.option("--out", type=_PATH, help="A folder for compare.png (curves) and compare.csv.")
 def compare(runs: tuple[Path, ...], out: Path | None) -> None:

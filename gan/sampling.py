@@ -106,7 +106,7 @@ def load_trained(
     except (ConfigError, BadCheckpoint) as error:
         raise BadCheckpoint(f"{checkpoint.path}: {error}") from None
     precision = choose_precision(hardware or HardwareConfig(), device)
-    _fold_norms(generator, precision)
+    fold_norms(generator, precision.dtype)
     generator.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     replay = Replay() if device.type == "cuda" else None
     return Trained(generator, precision, cfg, checkpoint, replay)
@@ -134,12 +134,12 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
     return generator.eval().requires_grad_(False)
 
 
-def _fold_norms(generator: Generator, precision: Precision) -> None:
+def fold_norms(generator: Generator, dtype: torch.dtype) -> None:
     """Folds each batch normalisation into the layer before it; its scale and shift are fixed."""
     layers: list[nn.Module] = []
     for layer in generator.layers:
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.ConvTranspose2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True).to(precision.dtype)
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True).to(dtype)
         else:
             layers.append(layer)
     generator.layers = nn.Sequential(*layers)
