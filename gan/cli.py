@@ -202,18 +202,24 @@ def evaluate(
 
 @main.command()
 @_RUN
-@click.option("--out", required=True, type=_PATH, help="A .safetensors file.")
+@click.option("--out", required=True, type=_PATH, help="An .onnx, .pt2 or .safetensors file.")
 @_FORCE
 def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
-    """Write the generator for other programs, its normalisation folded into its weights."""
-    _check_out(out, force, (".safetensors",))
+    """Write the generator for other programs.
+
+    Normalisation is folded into the weights. .onnx and .pt2 map z (N, Z), and labels (N,) with
+    classes, to images (N, C, H, W) in [-1, 1], for any N; the file is kept only if its images are
+    those of PyTorch.
+    """
+    _check_out(out, force, (".onnx", ".pt2", ".safetensors"))
     import torch
 
     from gan.export import save_export
     from gan.sampling import load_trained
 
     trained = load_trained(run_or_checkpoint, torch.device("cpu"))
-    save_export(trained, out)
+    for num, difference in save_export(trained, out).items():
+        click.echo(f"batch of {num}: images differ from PyTorch's by at most {difference:.1e}")
     click.echo(f"{out}: {out.stat().st_size:,} bytes of {trained.origin}")
 
 

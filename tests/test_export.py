@@ -1,9 +1,12 @@
 """Exported generators give the images of the network they were made from."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
@@ -11,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d
 
 from gan.checkpoint import Checkpoint
-from gan.export import folded
+from gan.export import folded, save_export
 from gan.machine.precision import Precision
 from gan.nn.generator import Generator
 from gan.sampling import Trained, build_generator, load_trained
-from tests.conftest import gan, tiny_config
+from tests.conftest import gan, largest_file, tiny_config
 
 CPU = torch.device("cpu")
 PLAIN = Precision(torch.float32, channels_last=False, threads=1)
@@ -112,6 +115,111 @@ def test_safetensors_file_holds_the_folded_tensors_and_their_description(
         assert set(file.keys()) == set(tensors)
         for name in file.keys():
             assert torch.equal(file.get_tensor(name), tensors[name])
+
+
+PROGRAMS = {
+    "classes": ({"kernel": 5}, 3),
+    "reference": ({"upsample": "reference"}, 0),
+    "resize": ({"upsample": "resize"}, 0),
+    "subpixel": ({"upsample": "subpixel"}, 0),
+}
+
+
+@pytest.mark.parametrize(("model", "num_classes"), PROGRAMS.values(), ids=PROGRAMS)
+def test_onnx_file_gives_the_images_of_the_network_for_any_batch(
+    model: dict, num_classes: int, tmp_path: Path
+) -> None:
+    trained = untrained(num_classes, **model)
+    differences = save_export(trained, tmp_path / "g.onnx")
+    assert list(differences) == [1, 2, 7]
+    assert 0 < max(differences.values()) < 1e-5
+    session = onnxruntime.InferenceSession(tmp_path / "g.onnx")
+    z, labels = trained.latents(5, seed=9), trained.labels(5, seed=9)
+    inputs = {"z": z.numpy()} | ({} if labels is None else {"labels": labels.numpy()})
+    (images,) = session.run(["images"], inputs)
+    expected = exact_images(trained, z, labels).float()
+    torch.testing.assert_close(torch.from_numpy(images), expected, rtol=0, atol=1e-5)
+    assert [i.name for i in session.get_inputs()] == list(inputs)
+    interface = json.loads(session.get_modelmeta().custom_metadata_map["gan"])
+    assert (interface["z_dim"], len(interface["classes"])) == (8, num_classes)
+    assert b".py" not in (tmp_path / "g.onnx").read_bytes()  # no path of the machine
+
+
+@pytest.mark.parametrize(("model", "num_classes"), PROGRAMS.values(), ids=PROGRAMS)
+def test_pt2_file_gives_the_images_of_the_network_for_any_batch(
+    model: dict, num_classes: int, tmp_path: Path
+) -> None:
+    trained = untrained(num_classes, **model)
+    assert 0 < max(save_export(trained, tmp_path / "g.pt2").values()) < 1e-5
+    extra = {"gan": ""}
+    program = torch.export.load(tmp_path / "g.pt2", extra_files=extra)
+    z, labels = trained.latents(5, seed=9), trained.labels(5, seed=9)
+    images = program.module()(z) if labels is None else program.module()(z, labels)
+    expected = exact_images(trained, z, labels).float()
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
+    assert json.loads(extra["gan"])["image_shape"] == [3, 16, 16]
+    assert b".py" not in (tmp_path / "g.pt2").read_bytes()  # no path of the machine
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_network_with_other_images_is_not_kept(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is folded, as in an exporter that forgets the normalisation of the first layer."""
+
+    def drop_norm(generator: Generator, dtype: torch.dtype) -> None:
+        generator.layers[1] = nn.Identity()
+
+    out = tmp_path / f"g{suffix}"
+    out.write_text("older")
+    monkeypatch.setattr("gan.export.fold_norms", drop_norm)
+    with pytest.raises(ValueError, match=r"a.pt, step 3: .* differs by .* in a batch of 1"):
+        save_export(untrained(), out)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    assert out.read_text() == "older"
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "onnxscript"])
+def test_without_the_packages_of_onnx_one_line_says_what_to_install(
+    package: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    done = gan("export", tiny_run, "--out", tmp_path / "g.onnx")
+    assert done.exit_code == 1 and done.output.count("\n") == 1
+    assert f"needs the package {package}; run pip install 'gan[export]'" in done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_network_too_large_for_one_onnx_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan.export._MAX_ONNX_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"a.pt, step 3: the network has .* choose .safetensors"):
+        save_export(untrained(), Path("g.onnx"))
+    assert not Path("g.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("g.pkl", "must end in .onnx, .pt2 or .safetensors"),
+        ("there.onnx", "exists; choose another --out"),
+        ("file/g.pt2", "file: File exists|Not a directory"),
+    ],
+)
+def test_unusable_out_is_one_error(name: str, message: str, tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "there.onnx").mkdir()
+    (tmp_path / "file").touch()
+    done = gan("export", tiny_run, "--out", tmp_path / name)
+    assert done.exit_code in (1, 2) and re.search(message, done.output), done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "there.onnx"]
+
+
+def test_full_disk_leaves_the_older_file(tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "g.safetensors"
+    out.write_text("older")
+    trained = load_trained(tiny_run, CPU)
+    with largest_file(1000), pytest.raises(OSError, match=out.name):
+        save_export(trained, out)
+    assert out.read_text() == "older" and len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("upsample", ["resize", "subpixel"])
