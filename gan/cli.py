@@ -224,6 +224,49 @@ def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
 
 
 @main.command()
+@_RUN
+@click.argument("images", type=_PATH, nargs=-1)
+@click.option("--out", type=_PATH, help="A .png of each image beside the nearest of G.")
+@click.option(
+    "--walk", "film", type=_PATH, help="A .gif or .mp4 from the first image to the second."
+)
+@click.option(
+    "--held-out", is_flag=True, help="Compare training images with held-out ones instead."
+)
+@click.option("--num", default=64, show_default=True, type=click.IntRange(2, 100_000),
+              help="Images of each kind, with --held-out.")  # fmt: skip
+@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@_SEED
+@_DEVICE
+@_FORCE
+def invert(
+    run_or_checkpoint: Path, images: tuple[Path, ...], out: Path | None, film: Path | None,
+    held_out: bool, num: int, data_root: str | None, seed: int, device: str, force: bool,
+) -> None:  # fmt: skip
+    """Find the latents whose images are nearest to given images.
+
+    Distances are root mean squares in grey levels. If G draws held-out images as well as training
+    images, that is one more sign that it has not memorised these.
+    """
+    if held_out == bool(images) or held_out == bool(out) or (film and len(images) != 2):
+        raise click.UsageError("give images and --out, with --walk two; or --held-out alone")
+    for path, suffixes in ((out, (".png",)), (film, (".gif", ".mp4"))):
+        if path:
+            _check_out(path, force, suffixes)
+    from gan.analysis.invert import compare_held_out, save_pairs
+    from gan.machine.precision import choose_device
+    from gan.sampling import load_trained
+
+    trained = load_trained(run_or_checkpoint, choose_device(device), data_root=data_root)
+    if out:
+        lines = save_pairs(trained, images, out, film=film, seed=seed)
+    else:
+        lines = compare_held_out(trained, num=num, seed=seed)
+    for line in lines:
+        click.echo(line)
+
+
+@main.command()
 @click.argument("runs", type=_PATH, nargs=-1, required=True)
 @click.option("--out", type=_PATH, help="A folder for compare.png (curves) and compare.csv.")
 def compare(runs: tuple[Path, ...], out: Path | None) -> None:
