@@ -226,3 +226,20 @@ def test_full_disk_leaves_the_older_file(tiny_run: Path, tmp_path: Path) -> None
 def test_layers_that_are_not_transposed_convolutions_are_refused(upsample: str) -> None:
     with pytest.raises(ValueError, match=rf"a.pt, step 3: model.upsample is {upsample}.*\.onnx"):
         folded(untrained(upsample=upsample))
+
+
+def test_every_example_of_the_page_runs(
+    conditional_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path("docs/export.md").read_text()
+    trained = load_trained(conditional_run, CPU)
+    monkeypatch.chdir(tmp_path)
+    for suffix, example in zip(
+        ("onnx", "pt2", "safetensors"), re.findall(r"```python\n(.*?)```", page, re.S), strict=True
+    ):
+        save_export(trained, Path(f"digits.{suffix}"))
+        shorter = example.replace("(10, 100)", "(10, 8)").replace("arange(10))", "arange(10) % 2)")
+        names: dict = {}
+        exec(shorter, names)
+        assert names["images"].shape == (10, 3, 16, 16)
+        assert 0 < abs(names["images"]).max() <= 1
