@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gan import __version__
-from gan.errors import EXIT_DIVERGED, fail, one_message
+from gan.errors import EXIT_DIVERGED, fail, one_message, say
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -67,7 +67,7 @@ def train(
     cfg = load_config(config, overrides)
     source, warnings = open_with_warnings(cfg)
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
     if dry_run:
         from gan.analysis.dry_run import dry_run as estimate
 
@@ -84,7 +84,7 @@ def train(
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
         command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
-        click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
+        say(f"stopped and saved; to resume: {shlex.join(map(str, command))}")
     if run.ending and run.ending.is_signal:
         sys.exit(run.ending)
 
@@ -186,9 +186,9 @@ def evaluate(
 
     if out:
         _check_out(out, force, (".json",))
+    from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
-    from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.pretrained import load_generator
 
     on = choose_device(device)
@@ -199,7 +199,7 @@ def evaluate(
     if out:
         write_record(record, out)
     if trained.checkpoint.data != record["data"]["checksum"]:
-        click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)
+        say("note: the checkpoint was trained on other images (checksums differ)")
 
 
 @main.command()

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan.checkpoint import BadCheckpoint, numbered_checkpoints, read_checkpoint, save_checkpoint
+from gan.cli import main
 from gan.config.reader import ConfigError, load_config
 from gan.files import parse_row
 from gan.machine.ranks import Ranks
@@ -203,16 +204,19 @@ def wait_for_rows(run_dir: Path, process: subprocess.Popen, num: int = 1) -> Non
         time.sleep(0.05)
 
 
-def test_a_run_whose_console_is_closed_continues(config: Path, tmp_path: Path) -> None:
-    """As with `2>&1 | head -1`; on a terminal that hangs up likewise."""
-    run_dir = tmp_path / "run"
-    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(run_dir)]
-    for steps, target in ((20, "pipe"), (40, "terminal")):
+def test_a_run_whose_console_is_closed_continues(config: Path, images: Path) -> None:
+    """As with `2>&1 | head -1`; on a terminal that hangs up likewise. Six images are warned of."""
+    run_dir = images.parent / "run"
+    own = ["--set", "data.source=folder", "--set", f"data.root={images}"]
+    command = [sys.executable, "-m", "gan", "train", str(config), *own, "--run-dir", str(run_dir)]
+    for steps, target in ((20, "pipe"), (30, "full"), (40, "terminal")):
         words = [*command, "--set", f"train.num_steps={steps}"]
         if target == "pipe":
             process = subprocess.Popen(words, stderr=subprocess.PIPE)
             assert process.stderr
             process.stderr.close()
+        elif target == "full":
+            process = subprocess.Popen(words, stderr=open("/dev/full", "w"))
         else:
             ours, theirs = pty.openpty()
             process = subprocess.Popen(words, stderr=theirs)
@@ -220,6 +224,18 @@ def test_a_run_whose_console_is_closed_continues(config: Path, tmp_path: Path) -
             os.close(ours)
         assert process.wait(timeout=200) == 0, target
     assert "done: step 40" in (run_dir / "log.txt").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize(("words", "code"), [
+    (["config", "none.yaml"], 2), (["sample", "none", "--out", "a.png"], 1), (["compare", "none"], 1),
+])  # fmt: skip
+def test_exit_codes_do_not_depend_on_the_console(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], code: int
+) -> None:
+    monkeypatch.setattr(sys, "stderr", open("/dev/full", "w", buffering=1))
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == code
 
 
 def test_sighup_saves(config: Path, tmp_path: Path) -> None:
