@@ -186,7 +186,7 @@ def evaluate(
 
     if out:
         _check_out(out, force, (".json",))
-    from gan.metrics.evaluate import evaluate as run_evaluation
+    from gan.analysis.evaluate import evaluate as run_evaluation
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
     from gan.pretrained import load_generator

@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gan.board import Board
-from gan.metrics.evaluate import score
+from gan.metrics.scores import score
 from gan.tracking import Tracker
 from gan.training.evaluator import _make_reference
 from gan.training.loop import train

@@ -10,13 +10,13 @@ from gan.files import replacing
 HEADS = ("score", "samples", "real (floor)", "better")
 _HIGHER = {"precision", "recall", "density", "coverage", "modes", "confident_share",
            "inception_score"}  # fmt: skip
-_NEAR_COPIES_FLOOR = 0.01  # by its definition, see gan.metrics.evaluate.memorisation
+_NEAR_COPIES_FLOOR = 0.01  # by its definition, see gan.analysis.evaluate.memorisation
 
 
 def evaluation_table(record: dict[str, Any], num_classes: int) -> str:
     """Returns the table of an evaluation, with one line of reading for each telling value.
 
-    `record` is that of `gan.metrics.evaluate.evaluate`, `num_classes` the number of the data's
+    `record` is that of `gan.analysis.evaluate.evaluate`, `num_classes` the number of the data's
     classes.
     """
     rows = evaluation_rows(record)
