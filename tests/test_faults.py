@@ -26,6 +26,7 @@ from gan.config.reader import ConfigError, load_config
 from gan.files import parse_row
 from gan.machine.ranks import Ranks
 from gan.machine.signals import stop_on_signals
+from gan.pretrained.folder import write_folder
 from gan.training import loop
 from gan.training.loop import train
 from gan.training.run_dir import locked, next_run_dir
@@ -227,7 +228,7 @@ def test_a_run_whose_console_is_closed_continues(config: Path, images: Path) -> 
 
 
 @pytest.mark.parametrize(("words", "code"), [
-    (["config", "none.yaml"], 2), (["sample", "none", "--out", "a.png"], 1), (["compare", "none"], 1),
+    (["config", "none.yaml"], 2), (["compare", "none"], 1),
 ])  # fmt: skip
 def test_exit_codes_do_not_depend_on_the_console(
     monkeypatch: pytest.MonkeyPatch, words: list[str], code: int
@@ -446,3 +447,28 @@ def test_ranks_with_other_images_refuse_to_train(
     loop._require_equal_ranks(cfg, "cats", Ranks(1, 2))
     with pytest.raises(ConfigError, match="images: rank 0 has checksum cats, rank 1 has dogs"):
         loop._require_equal_ranks(cfg, "dogs", Ranks(1, 2))
+
+
+@pytest.mark.timeout(100)  # a reader that opens the pipe waits for ever
+@pytest.mark.parametrize(("words", "name", "said"), [
+    (["data", "own.yaml"], "images", "images is no folder or file"),
+    (["sample", "folder", "--out", "a.png"], "folder/config.json", "not the description"),
+    (["sample", "whole", "--out", "a.png"], "whole/model.safetensors", "not a file"),
+    (["evaluate", "run", "--features", "a.safetensors"], "a.safetensors", "not a file"),
+    (["sample", "~nobody/x", "--out", "a.png"], "x", "no run, checkpoint or folder '~nobody/x'"),
+])  # fmt: skip
+def test_a_pipe_or_an_unknown_home_is_a_short_error(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: list[str], name: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("data: {source: folder, root: images}")
+    for folder in ("folder", "whole"):
+        Path(folder).mkdir()
+    Path("folder/model.safetensors").touch()
+    checkpoint = read_checkpoint(finished_run / "checkpoints" / "step_00000004.pt")
+    write_folder(checkpoint, tmp_path / "whole")
+    Path(name).unlink(missing_ok=True)
+    os.mkfifo(name)
+    shown = gan(*words)
+    assert shown.exit_code in (1, 2) and said in shown.output and len(shown.output) < 500

@@ -151,6 +151,8 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path}: not a file")
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"{path}: larger than {_MAX_BYTES:,} bytes")
         with safe_open(path, framework="pt") as file:

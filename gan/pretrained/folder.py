@@ -72,6 +72,8 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     Raises BadCheckpoint if the file is missing, damaged or foreign.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise BadCheckpoint(f"{path}: not a file")
         size = path.stat().st_size
         with open(path, "rb") as file:
             header = int.from_bytes(file.read(8), "little")

@@ -1,5 +1,6 @@
 """Finds a generator: a run, a checkpoint file, a folder, or the name of a shipped one."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ def read_source(source: str | Path) -> Checkpoint:
     An existing path wins over a name. Raises BadCheckpoint if it cannot be used, ConfigError if
     there is no such thing.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # leaves the ~ of an unknown user
     if path.is_dir() and is_folder(path):
         return read_folder(path)
     if path.exists():

@@ -1,5 +1,6 @@
 """Where a run starts: its newest good checkpoint, another run's networks, or initial weights."""
 
+import os
 from pathlib import Path
 from reprlib import repr as brief
 
@@ -92,6 +93,6 @@ def _initial_checkpoint(cfg: Config) -> Checkpoint | None:
     if cfg.train.init_from is None:
         return None
     try:
-        return read_checkpoint(Path(cfg.train.init_from).expanduser())
-    except (BadCheckpoint, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        return read_checkpoint(Path(os.path.expanduser(cfg.train.init_from)))
+    except BadCheckpoint as error:
         raise ValueError(f"train.init_from: {error}") from None
