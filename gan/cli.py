@@ -74,10 +74,11 @@ def train(
         click.echo(estimate(cfg, device, source))
         return
     from gan.machine.ranks import under_torchrun
+    from gan.pretrained.load import read_source
     from gan.training.loop import train as run_training
     from gan.training.run import Ending
 
-    run = run_training(cfg, run_dir, device, name=config.stem, source=source)
+    run = run_training(cfg, run_dir, device, name=config.stem, source=source, read=read_source)
     if run.ending == Ending.COLLAPSED:
         fail(run.describe_collapse(), EXIT_DIVERGED)
     if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
@@ -95,6 +96,8 @@ def train(
 @_SEED
 @click.option("--out", required=True, type=_PATH, help="A .png or .jpg grid, .npz, or a folder.")
 @click.option("--label", help="Only this class, by name or number, or all (conditional runs).")
+@click.option("--truncation", default=1.0, type=click.FloatRange(0, 1, min_open=True),
+              help="Multiply latents: below 1, images are typical, less varied.")  # fmt: skip
 @click.option("--columns", type=click.IntRange(1), help="Of the grid [default: a square].")
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(1, 64),
               help="Repeat each pixel so many times.")  # fmt: skip
@@ -102,22 +105,37 @@ def train(
 @_FORCE
 def sample(
     run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None,
-    columns: int | None, scale: int, device: str, force: bool,
+    truncation: float, columns: int | None, scale: int, device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Write images of a run or of a checkpoint file.
+    """Write images of a run, a checkpoint or a shipped generator.
 
-    Of a run, the newest checkpoint is used. The same seed gives the same images; the first k of
-    --num n are those of --num k. --label all gives a grid with one class a row, and rounds --num
-    up to whole rows.
+    `gan models` lists the shipped ones. Of a run, the newest checkpoint is used. The same seed
+    gives the same images; the first k of --num n are those of --num k. --label all gives a grid
+    with one class a row, and rounds --num up to whole rows.
     """
     _check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
     from gan.pretrained import load_generator
     from gan.sampling import save_samples
 
-    trained = load_generator(run_or_checkpoint, choose_device(device))
+    trained = load_generator(run_or_checkpoint, choose_device(device), truncation=truncation)
     num = save_samples(trained, out, num, seed, label, columns=columns, scale=scale)
     click.echo(f"{out}: {num} images of {trained.origin}")
+
+
+@main.command()
+def models() -> None:
+    """List the shipped generators.
+
+    Their names work in place of a run. The distance is that of `gan evaluate`, with its floor.
+    """
+    from gan.pretrained.shipped import table
+
+    rows = table()
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 @main.command()

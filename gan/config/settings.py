@@ -166,8 +166,8 @@ class TrainConfig(Section):
     )
     init_from: str | None = Field(
         None,
-        description="checkpoint whose networks a new run starts from; learning rates and the "
-        "average of G start again",
+        description="checkpoint or shipped generator that a new run starts from; learning rates "
+        "and the average of G start again",
     )
     on_collapse: Literal["warn", "stop"] = _free(
         "warn", "after 50,000 images with a sign of collapse: warn, or save and stop"
