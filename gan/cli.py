@@ -222,16 +222,18 @@ def evaluate(
 
 @main.command()
 @_RUN
-@click.option("--out", required=True, type=_PATH, help="An .onnx, .pt2 or .safetensors file.")
+@click.option(
+    "--out", required=True, type=_PATH, help="An .onnx, .pt2 or .safetensors file, or a folder."
+)
 @_FORCE
 def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     """Write the generator for other programs.
 
     Normalisation is folded into the weights. .onnx and .pt2 map z (N, Z), and labels (N,) with
     classes, to images (N, C, H, W) in [-1, 1], for any N; the file is kept only if its images are
-    those of PyTorch.
+    those of PyTorch. A folder has the layout of model hubs; every verb reads it.
     """
-    _check_out(out, force, (".onnx", ".pt2", ".safetensors"))
+    _check_out(out, force, (".onnx", ".pt2", ".safetensors", ""))
     import torch
 
     from gan.export import save_export
@@ -240,7 +242,7 @@ def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     trained = load_generator(run_or_checkpoint, torch.device("cpu"))
     for num, difference in save_export(trained, out).items():
         click.echo(f"batch of {num}: images differ from PyTorch's by at most {difference:.1e}")
-    click.echo(f"{out}: {out.stat().st_size:,} bytes of {trained.origin}")
+    click.echo(f"{out}: the generator of {trained.origin}")
 
 
 @main.command()
