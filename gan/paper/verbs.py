@@ -84,3 +84,27 @@ def digits(trained: "Trained", seed: int, num: int) -> "Result":
     from gan.paper.digits import run
 
     return run(trained, num=num, seed=seed)
+
+
+_NUM = click.option("--num", default=4000, show_default=True, type=click.IntRange(20, 1_000_000),
+                    help="Samples to look for the concepts in.")  # fmt: skip
+
+
+@_experiment
+@_NUM
+@click.option("--trials", default=200, show_default=True, type=click.IntRange(4, 100_000),
+              help="Sums, each of other samples.")  # fmt: skip
+@click.option("--trait", metavar="CONCEPT", help="What a has, and b and c have not.")
+@click.option("--start", metavar="CONCEPT", help="What a and b are.")
+@click.option("--end", metavar="CONCEPT", help="What c is.")
+def arithmetic(trained: "Trained", seed: int, **options: Any) -> "Result":
+    """Add and subtract concepts: a - b + c.
+
+    For runs without classes. A classifier chooses the latents and counts the results. By default
+    smiling women - other women + other men, or thick ones - thin ones + thin sevens. A CONCEPT is
+    an attribute or class of the classifier that ships for the data, or "thick", "slanted" (grey
+    images), "turned" (colour); "not NAME" is its opposite.
+    """
+    from gan.paper.arithmetic import run
+
+    return run(trained, seed=seed, **options)
