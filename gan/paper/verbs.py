@@ -84,3 +84,33 @@ def digits(trained: "Trained", seed: int, num: int) -> "Result":
     from gan.paper.digits import run
 
     return run(trained, num=num, seed=seed)
+
+
+def _counts(ctx: click.Context, option: click.Parameter, value: str) -> list[int | None]:
+    words = value.split(",")
+    if not all(word == "all" or (word.isdecimal() and int(word) > 0) for word in words):
+        raise click.BadParameter(f"{value!r}: must be numbers or all, such as 100,1000,all")
+    return [None if word == "all" else int(word) for word in words]
+
+
+@_experiment
+@click.option("--labels", default="100,1000,all", show_default=True, metavar="N,N,...",
+              callback=_counts, help="Numbers of labels to train on.")  # fmt: skip
+@click.option("--draws", default=5, show_default=True, type=click.IntRange(1, 100),
+              help="Sets of labels of each number.")  # fmt: skip
+@click.option("--also", multiple=True, type=_PATH, metavar="RUN_OR_CHECKPOINT",
+              help="Measure this one too, such as an earlier one; repeatable.")  # fmt: skip
+def probe(
+    trained: "Trained", seed: int, labels: list[int | None], draws: int, also: tuple[Path, ...]
+) -> "Result":
+    """Classify images by the discriminator's features.
+
+    A linear SVM is trained on them, on those of a discriminator with initial weights, and on
+    pixels; beside them, a network of the same shape is trained on the labels alone.
+    """
+    from gan.paper.probe import run
+    from gan.sampling import load_trained
+
+    root, on = trained.cfg.data.root, next(trained.generator.parameters()).device
+    others = [load_trained(path, on, data_root=root) for path in also]
+    return run(trained, others, labels=labels, draws=draws, seed=seed)
