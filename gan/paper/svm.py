@@ -84,7 +84,7 @@ def fit_svm(x: Tensor, signs: Tensor, c: float, start: Tensor | None = None) -> 
     column; the search starts at `start`."""
     weight = torch.zeros(x.shape[1], signs.shape[1]) if start is None else start.clone()
     search = torch.optim.LBFGS(
-        [weight.requires_grad_()], max_iter=_MAX_STEPS, tolerance_grad=1e-6, tolerance_change=1e-9,
+        [weight.requires_grad_()], max_iter=_MAX_STEPS, tolerance_grad=1e-6, tolerance_change=1e-4,
         history_size=10, line_search_fn="strong_wolfe",
     )  # fmt: skip
 

@@ -114,3 +114,30 @@ def probe(
     root, on = trained.cfg.data.root, next(trained.generator.parameters()).device
     others = [load_trained(path, on, data_root=root) for path in also]
     return run(trained, others, labels=labels, draws=draws, seed=seed)
+
+
+@_experiment
+@click.option("--num", default=2000, show_default=True, type=click.IntRange(20, 100_000),
+              help="Samples to choose from.")  # fmt: skip
+def features(trained: "Trained", seed: int, num: int) -> "Result":
+    """Show what the discriminator's features respond to.
+
+    Guided back-propagation from the last convolutional layer, for the samples that excite a feature
+    most; beside a discriminator with initial weights.
+    """
+    from gan.paper.features import run
+
+    return run(trained, num=num, seed=seed)
+
+
+@_experiment
+@click.option("--num", default=1000, show_default=True, type=click.IntRange(100, 10_000),
+              help="Samples, and held-out images.")  # fmt: skip
+def nearest(trained: "Trained", seed: int, num: int) -> "Result":
+    """Find the nearest training images of samples.
+
+    Their distances are compared with those of real images that were never trained on.
+    """
+    from gan.paper.nearest import run
+
+    return run(trained, num=num, seed=seed)
