@@ -1,9 +1,9 @@
 """The paper's test of a conditional generator: a nearest-neighbour classifier trained on samples.
 
-Shapes: N images, M training images, D = C H W pixels, K classes.
+Shapes: N images, C channels, H x W pixels.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ from torch import Tensor
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.errors import ConfigError
+from gan.paper.neighbours import CHUNK, as_rows, nearest_so_far
 from gan.paper.result import Result
 from gan.sampling import Trained, grid
 
-_CHUNK = 10_000  # training images at once
 _COLUMNS = 10
 _SEED_STEP = 1_000_003  # between the seeds of two chunks
 
-Labelled = tuple[np.ndarray, np.ndarray]  # uint8 (M, C, H, W), int64 (M,)
+Labelled = tuple[np.ndarray, np.ndarray]  # uint8 (N, C, H, W), int64 (N,)
 
 
 def run(trained: Trained, *, num: int, seed: int) -> Result:
@@ -52,53 +52,34 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
 def sample_chunks(trained: Trained, num: int, seed: int) -> Iterable[Labelled]:
     """Yields samples with their classes, equally many of each class."""
     num_classes = trained.generator.num_classes
-    for start in range(0, num, _CHUNK):
-        labels = torch.arange(start, min(start + _CHUNK, num)) % num_classes
+    for start in range(0, num, CHUNK):
+        labels = torch.arange(start, min(start + CHUNK, num)) % num_classes
         # the first chunk has the latents of `seed`
-        z = trained.latents(len(labels), (seed + start // _CHUNK * _SEED_STEP) % 2**31)
+        z = trained.latents(len(labels), (seed + start // CHUNK * _SEED_STEP) % 2**31)
         yield trained.images(z, labels), labels.numpy()
 
 
 def real_chunks(train: PackedImages) -> Iterable[Labelled]:
     """Yields the training images in their order."""
     assert train.labels is not None
-    for start in range(0, len(train), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    for start in range(0, len(train), CHUNK):
+        rows = slice(start, start + CHUNK)
         yield train.images[rows], train.labels[rows]
 
 
 def nearest_errors(test: PackedImages, chunks: Iterable[Labelled]) -> dict[int, float]:
     """Returns the test error of 1-NN in pixels after each chunk, by the number of images so far."""
-    assert test.labels is not None
-    wanted = as_rows(test.images)  # (N, D)
-    best = torch.full((len(wanted),), torch.inf)
-    found = np.zeros(len(wanted), dtype=np.int64)
-    errors: dict[int, float] = {}
-    count = 0
-    for images, labels in chunks:
-        distance, index = nearest_rows(wanted, as_rows(images))
-        is_nearer = (distance < best).numpy()
-        best = torch.minimum(best, distance)
-        found[is_nearer] = labels[index.numpy()[is_nearer]]
-        count += len(images)
-        errors[count] = float((found != test.labels).mean())
-    return errors
+    known: list[np.ndarray] = []
 
+    def rows() -> Iterator[Tensor]:
+        for images, labels in chunks:
+            known.append(labels)
+            yield as_rows(images)
 
-def as_rows(images: np.ndarray) -> Tensor:
-    """Maps uint8 images (N, C, H, W) to float32 rows (N, D) in 0..1."""
-    return torch.tensor(images).flatten(1).float().div(255)
-
-
-def nearest_rows(wanted: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the distance (N,) to the nearest of `rows` (M, D) for each of `wanted` (N, D), and
-    its index (N,)."""
-    squares = (rows * rows).sum(1)
-    parts = []
-    for part in wanted.split(1000):
-        parts.append(torch.addmm(squares, part, rows.T, alpha=-2).min(1))  # (N, M) less |wanted|^2
-    nearest, index = (torch.cat(values) for values in zip(*parts, strict=True))
-    return (nearest + (wanted * wanted).sum(1)).clamp(min=0).sqrt(), index
+    return {
+        count: float((np.concatenate(known)[index] != test.labels).mean())
+        for count, _, index in nearest_so_far(as_rows(test.images), rows())
+    }
 
 
 def _draw(
@@ -115,7 +96,7 @@ def _draw(
     for name, found in (("samples", errors), ("training images", real)):
         percent = [100 * error for error in found.values()]
         right.plot(list(found), percent, marker=".", label=name)
-    right.set(xlabel="images that 1-NN is trained on", xscale="log", ylim=(0, None),
+    right.set(xlabel="images that 1-NN is trained on", ylim=(0, None),
               ylabel="error on test images, %")  # fmt: skip
     right.legend()
     return figure

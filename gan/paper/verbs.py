@@ -86,6 +86,63 @@ def digits(trained: "Trained", seed: int, num: int) -> "Result":
     return run(trained, num=num, seed=seed)
 
 
+def _counts(ctx: click.Context, option: click.Parameter, value: str) -> list[int | None]:
+    words = value.split(",")
+    if not all(word == "all" or (word.isdecimal() and int(word) > 0) for word in words):
+        raise click.BadParameter(f"{value!r}: must be numbers or all, such as 100,1000,all")
+    return [None if word == "all" else int(word) for word in words]
+
+
+@_experiment
+@click.option("--labels", default="100,1000,all", show_default=True, metavar="N,N,...",
+              callback=_counts, help="Numbers of labels to train on.")  # fmt: skip
+@click.option("--draws", default=5, show_default=True, type=click.IntRange(1, 100),
+              help="Sets of labels of each number.")  # fmt: skip
+@click.option("--also", multiple=True, type=_PATH, metavar="RUN_OR_CHECKPOINT",
+              help="Measure this one too, such as an earlier one; repeatable.")  # fmt: skip
+def probe(
+    trained: "Trained", seed: int, labels: list[int | None], draws: int, also: tuple[Path, ...]
+) -> "Result":
+    """Classify images by the discriminator's features.
+
+    A linear SVM is trained on them, on those of a discriminator with initial weights, and on
+    pixels; beside them, a network of the same shape is trained on the labels alone.
+    """
+    from gan.paper.probe import run
+    from gan.sampling import load_trained
+
+    root, on = trained.cfg.data.root, next(trained.generator.parameters()).device
+    others = [load_trained(path, on, data_root=root) for path in also]
+    return run(trained, others, labels=labels, draws=draws, seed=seed)
+
+
+@_experiment
+@click.option("--num", default=2000, show_default=True, type=click.IntRange(20, 100_000),
+              help="Samples to choose from.")  # fmt: skip
+def features(trained: "Trained", seed: int, num: int) -> "Result":
+    """Show what the discriminator's features respond to.
+
+    Guided back-propagation from the last convolutional layer, for the samples that excite a feature
+    most; beside a discriminator with initial weights.
+    """
+    from gan.paper.features import run
+
+    return run(trained, num=num, seed=seed)
+
+
+@_experiment
+@click.option("--num", default=1000, show_default=True, type=click.IntRange(100, 10_000),
+              help="Samples, and held-out images.")  # fmt: skip
+def nearest(trained: "Trained", seed: int, num: int) -> "Result":
+    """Find the nearest training images of samples.
+
+    Their distances are compared with those of real images that were never trained on.
+    """
+    from gan.paper.nearest import run
+
+    return run(trained, num=num, seed=seed)
+
+
 _NUM = click.option("--num", default=4000, show_default=True, type=click.IntRange(20, 1_000_000),
                     help="Samples to look for the concepts in.")  # fmt: skip
 
@@ -106,5 +163,38 @@ def arithmetic(trained: "Trained", seed: int, **options: Any) -> "Result":
     images), "turned" (colour); "not NAME" is its opposite.
     """
     from gan.paper.arithmetic import run
+
+    return run(trained, seed=seed, **options)
+
+
+@_experiment
+@click.option("--points", default=9, show_default=True, type=click.IntRange(2, 1000),
+              help="Latents to visit.")  # fmt: skip
+@click.option("--steps", default=8, show_default=True, type=click.IntRange(2, 1000),
+              help="Images from one latent to the next.")  # fmt: skip
+@click.option("--nearest/--no-nearest", default=True, show_default=True,
+              help="Show the nearest training image of each of these latents.")  # fmt: skip
+def walk(trained: "Trained", seed: int, **options: Any) -> "Result":
+    """Walk between latents, and measure how evenly images change.
+
+    A generator that has memorised its training images would jump from one to the next.
+    """
+    from gan.paper.walk import run
+
+    return run(trained, seed=seed, **options)
+
+
+@_experiment
+@_NUM
+@click.option("--concept", metavar="CONCEPT", help="What to remove [default: Smiling, or 0].")
+@click.option("--layer", default=2, show_default=True, type=click.IntRange(1, 8),
+              help="Whose maps to drop; layer 2 has 8 pixels a side.")  # fmt: skip
+def ablate(trained: "Trained", seed: int, **options: Any) -> "Result":
+    """Remove a concept: drop the feature maps of G that draw it.
+
+    For runs without classes. Logistic regression finds the maps, and a classifier counts what is
+    left, beside as many random maps. A CONCEPT is as in `gan paper arithmetic`.
+    """
+    from gan.paper.ablate import run
 
     return run(trained, seed=seed, **options)
