@@ -65,6 +65,9 @@ def test_the_best_value_does_not_depend_on_the_rows(tmp_path: Path) -> None:
     (tmp_path / "run" / "evaluations.jsonl").write_bytes(b"\xff\n")
     train(tiny_config(tmp_path, train={**steps, "num_steps": 6}), tmp_path / "run", "cpu")
     assert (checkpoints / "best.pt").read_bytes() == before
+    (checkpoints / "best.json").write_text(json.dumps({**best, "value": float("nan")}))
+    train(tiny_config(tmp_path, train={**steps, "num_steps": 8}), tmp_path / "run", "cpu")
+    assert (checkpoints / "best.pt").read_bytes() != before
 
 
 @settings(max_examples=200, deadline=None)
@@ -116,8 +119,9 @@ def test_nested_values_in_a_checkpoint_are_a_short_error(
 @pytest.mark.parametrize("spoil", [
     lambda c: c.g_optim["state"][0].update(exp_avg=torch.tensor(0.0)),
     lambda c: c.g_optim["state"][0].update(step="now"),
+    lambda c: c.g_optim["state"][0]["exp_avg"].fill_(float("nan")),
     lambda c: c.d_optim["state"].pop(1),
-    lambda c: c.g["layers.0.weight"].view(-1)[0].fill_(float("nan")),
+    lambda c: c.g["layers.0.weight"][0, 0].fill_(float("nan")),
 ])  # fmt: skip
 def test_a_checkpoint_with_wrong_moments_or_weights_cannot_be_resumed(
     tmp_path: Path, spoil: Callable[[Any], object]
@@ -146,6 +150,20 @@ def test_weights_that_are_not_finite_are_not_used(
     assert not (tmp_path / "a.png").exists()
 
 
+@pytest.mark.parametrize("verb", ["sample", "walk", "evaluate"])
+def test_weights_whose_images_are_not_finite_are_not_used(
+    tiny_run: Path, tmp_path: Path, verb: str
+) -> None:
+    checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    checkpoint.g_ema["layers.1.running_var"].fill_(-1.0)
+    save_checkpoint(tmp_path / "nan.pt", checkpoint)
+    out = ["--num", 10] if verb == "evaluate" else ["--out", tmp_path / "a.png"]
+    shown = gan(verb, tmp_path / "nan.pt", *out)
+    assert shown.exit_code == 1
+    assert f"{tmp_path / 'nan.pt'}: the generator's images are not finite" in shown.output
+    assert not (tmp_path / "a.png").exists()
+
+
 def test_a_copied_checkpoint_and_a_kept_one_are_the_users(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path, train={"checkpoint_every_steps": 1, "num_steps": 4})
     train(cfg, tmp_path / "run", "cpu")
@@ -158,6 +176,19 @@ def test_a_copied_checkpoint_and_a_kept_one_are_the_users(tmp_path: Path) -> Non
     assert (folder / "step_backup.pt").exists() and (folder / "step_00000002_keep.pt").exists()
     rows = read_rows(tmp_path / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 9]
+
+
+def test_a_copy_named_as_a_later_step_does_not_take_a_run_back(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    folder = tmp_path / "run" / "checkpoints"
+    shutil.copy(folder / "step_00000002.pt", folder / "step_00000099.pt")
+    run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
+    assert run.state.step == 6 and [
+        row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")
+    ] == [2, 4, 6]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"{folder / 'step_00000099.pt'}: a copy of step 2; rename it; using an older" in log
+    assert log.count("resuming from step_00000004.pt") == 1
 
 
 ENDLESS = ["--set", "train.num_steps=100000", "--set", "train.checkpoint_every_steps=null",
@@ -328,9 +359,10 @@ def test_force_on_a_full_disk_keeps_the_old_folder(
     assert [path.read_text() for path in out.iterdir()] == ["old"]
 
 
-def test_an_empty_grid_is_left_out_of_the_gif(tmp_path: Path) -> None:
+def test_an_empty_grid_and_a_users_file_are_left_out_of_the_gif(tmp_path: Path) -> None:
     train(tiny_config(tmp_path), tmp_path / "run", "cpu")
-    (tmp_path / "run" / "samples" / "ema_00000002.png").write_bytes(b"")
+    for name in ("ema_00000002.png", "ema_mine.png"):
+        (tmp_path / "run" / "samples" / name).write_bytes(b"")
     run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
     assert run.ending == loop.Ending.DONE
 

@@ -13,6 +13,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -40,7 +41,7 @@ from gan.errors import NonFinite
 from gan.nn.generator import Generator
 from gan.nn.losses import LOSSES
 from gan.sampling import grid
-from gan.training import report
+from gan.training import loop, report
 from gan.training.loop import train
 from gan.training.run import Ending, Run, Window
 from gan.training.state import TrainState
@@ -305,6 +306,26 @@ def test_init_from_starts_a_new_run_with_other_settings(tiny_run: Path, tmp_path
     other = tiny_config(tmp_path, train={"init_from": str(start)}, model={"g_width": 5})
     with pytest.raises(ValueError, match=r"train\.init_from: .*g\.layers\.0\.weight"):
         train(other, tmp_path / "other", "cpu")
+
+
+def test_init_from_is_read_before_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "open_source", lambda *a, **k: pytest.fail("images were opened"))
+    cfg = tiny_config(tmp_path, train={"init_from": str(tmp_path / "typo.pt")})
+    with pytest.raises(ValueError, match=r"train\.init_from: .*typo\.pt: no such file"):
+        train(cfg, tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_resumes_without_the_file_of_init_from(tiny_run: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.pt"
+    shutil.copy(tiny_run / "checkpoints" / "step_00000004.pt", start)
+    changes = {"init_from": str(start)}
+    train(tiny_config(tmp_path, train={**changes, "num_steps": 1}), tmp_path / "run", "cpu")
+    start.unlink()
+    cfg = tiny_config(tmp_path, train={**changes, "num_steps": 2})
+    assert train(cfg, tmp_path / "run", "cpu").state.step == 2
 
 
 def nan_gradient(loss: Tensor, logits: Tensor) -> Tensor:

@@ -11,30 +11,20 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gan.errors import ConfigError
-from gan.paper.concepts import CLEARLY, Concepts, Scores, make_concepts, opposite, shows
+from gan.paper.concepts import CLEARLY, Pool, Scores, make_pool, opposite, shows
 from gan.paper.result import Result
 from gan.sampling import Trained, grid
 
 _EXEMPLARS = 3  # latents of a concept whose mean is used
-_NOISE = 0.25  # uniform, on each side
+_NOISE, _NOISES = 0.25, 4  # uniform, on each side; images with noise of each sum
 _TURNING = 4  # latents on each side whose means differ by the vector that turns
-_PLACES = np.linspace(-1, 1, 7)  # along that vector
+_PLACES = torch.linspace(-1, 1, 7)  # along that vector
 _EXTREMES = 0.05  # share of the samples on each side that turning latents are drawn from
-_REPEATS = 10  # vectors that turn
-_FRESH = 500  # samples that are compared with sums; some of them are turned
-_TURNED = 64
+_FRESH = 500  # samples that sums are compared with; the first of them are turned
+_TURNED = 200
 _SHOWN = 4
+_SUM, _NOISY, _PIXELS = "three latents", "three latents, noise", "three images, in pixels"
 _DEFAULTS = {"celeba": ("Smiling", "not Male", "Male"), "mnist": ("thick", "1", "7")}
-
-
-class Pool(NamedTuple):
-    """Samples that latents are chosen from."""
-
-    z: Tensor  # (N, Z)
-    images: np.ndarray  # uint8 (N, C, H, W)
-    features: Tensor  # (N, F)
-    scores: Scores
-    concepts: Concepts
 
 
 class Sum(NamedTuple):
@@ -46,8 +36,8 @@ class Sum(NamedTuple):
 
     def __str__(self) -> str:
         without = opposite(self.trait)
-        return (f"({self.trait}, {self.start}) - ({without}, {self.start}) "
-                f"+ ({without}, {self.end})")  # fmt: skip
+        parts = (self.trait, self.start), (without, self.start), (without, self.end)
+        return "({}, {}) - ({}, {}) + ({}, {})".format(*sum(parts, ()))
 
 
 def run(
@@ -55,44 +45,34 @@ def run(
     trait: str | None, start: str | None, end: str | None,
 ) -> Result:  # fmt: skip
     """Adds and subtracts concepts `trials` times, with latents chosen from `num` samples."""
-    names = [
-        given or default
-        for given, default in zip(
-            (trait, start, end), _DEFAULTS.get(trained.cfg.data.source, ("", "", "")), strict=True
-        )
-    ]
-    if not all(names):
-        raise ConfigError("needs --trait, --start and --end for these data; an example of digits: "
-                          "--trait thick --start 1 --end 7")  # fmt: skip
-    total, stream = Sum(*names), np.random.default_rng(seed)
-    z = trained.latents(num + _FRESH, seed)
-    pool = make_pool(trained, z[:num])
+    defaults = _DEFAULTS.get(trained.cfg.data.source, ("", "", ""))
+    total = Sum(trait or defaults[0], start or defaults[1], end or defaults[2])
+    if not all(total):
+        raise ConfigError("these data need --trait, --start and --end; for digits these are "
+                          "thick, 1 and 7")  # fmt: skip
+    z, stream = trained.latents(num + _FRESH, seed), np.random.default_rng(seed)
+    pool, fresh = make_pool(trained, z[:num]), z[num:]
     picked = pick(pool.scores, total, trials, stream)
     sums = latent_sums(pool.z, picked)
-    noise = torch.from_numpy(stream.uniform(-_NOISE, _NOISE, (trials, z.shape[1]))).float()
-    drawn = {"random samples": trained.images(z[num:])}
+    noise = stream.uniform(-_NOISE, _NOISE, (_NOISES, *sums[_SUM].shape))
+    sums[_NOISY] = (sums[_SUM] + torch.from_numpy(noise).float()).flatten(0, 1)
+    drawn = {"random samples": trained.images(fresh)}
     drawn |= {name: trained.images(made) for name, made in sums.items()}
-    drawn["three latents, noise"] = trained.images(sums["three latents"] + noise)
-    drawn["three images, in pixels"] = pixel_sums(pool.images, picked)
+    drawn[_PIXELS] = pixel_sums(pool.images, picked)
     rates = {name: judge(pool, images, total) for name, images in drawn.items()}
-    turns = turn(trained, pool, z[num : num + _TURNED], stream)
+    pose = pool.concepts.pose
+    turned = {name: turn(trained, pool, along(fresh[:_TURNED], vectors))
+              for name, vectors in turning_vectors(pool, stream).items()}  # fmt: skip
     numbers = {"sum": str(total), "num_samples": num, "trials": trials, "rates": rates,
-               "turn": pool.concepts.pose, "places": _PLACES.tolist(), "turned": turns}  # fmt: skip
-    lines = [str(total)] + [
-        f"{name}: {rate['both']:.0%} {total.trait} and {total.end} ({rate['trait']:.0%}, "
-        f"{rate['end']:.0%}); {rate['distance']:.2f} from the nearest sample in features"
-        for name, rate in rates.items()
-    ] + [f"{name}: {made['rising']:.0%} are more {pool.concepts.pose} at its end"
-         for name, made in turns.items()]  # fmt: skip
-    return Result(_draw(trained, pool, picked, drawn, z[num:], numbers, stream), numbers, lines)
-
-
-def make_pool(trained: Trained, z: Tensor) -> Pool:
-    """Draws the images of latents (N, Z), and scores them."""
-    images = trained.images(z)
-    concepts = make_concepts(trained, images)
-    seen = concepts.network(images)
-    return Pool(z, images, seen.features, concepts.scores(seen, images), concepts)
+               "pose": pose, "places": _PLACES.tolist(), "turned": turned}  # fmt: skip
+    lines = [str(total)]
+    lines += [f"{name}: {rate['both']:.0%} are both, {rate['trait']:.0%} {total.trait}, "
+              f"{rate['end']:.0%} {total.end}; {rate['distance']:.2f} to the nearest sample in "
+              "features" for name, rate in rates.items()]  # fmt: skip
+    lines += [f"along {name} vectors: {made['rising']:.0%} are more {pose} at the end"
+              for name, made in turned.items()]  # fmt: skip
+    shown = along(fresh[:_SHOWN], turning_vectors(pool, stream)["pose"])
+    return Result(_draw(trained, pool, picked, drawn, shown, numbers), numbers, lines)
 
 
 def pick(scores: Scores, total: Sum, trials: int, stream: np.random.Generator) -> np.ndarray:
@@ -101,42 +81,38 @@ def pick(scores: Scores, total: Sum, trials: int, stream: np.random.Generator) -
     The second b are other samples than the first. Raises ValueError if there are too few.
     """
     without = opposite(total.trait)
-    columns = []
-    wanted = ((total.trait, total.start, 1), (without, total.start, 2), (without, total.end, 1))
+    drawn = []
+    wanted = (total.trait, total.start, 1), (without, total.start, 2), (without, total.end, 1)
     for trait, group, times in wanted:
-        is_clear = shows(scores, trait, CLEARLY) & shows(scores, group, CLEARLY)
-        rows = np.flatnonzero(is_clear)
+        rows = np.flatnonzero(shows(scores, trait, CLEARLY) & shows(scores, group, CLEARLY))
         if len(rows) < 2 * times * _EXEMPLARS:
-            raise ValueError(f"only {len(rows)} of {len(is_clear):,} samples clearly show {trait} "
-                             f"and {group}; raise --num, or choose other concepts")  # fmt: skip
-        columns.append([stream.choice(rows, times * _EXEMPLARS, replace=False)
-                        for _ in range(trials)])  # fmt: skip
-    a, b, c = (np.stack(column) for column in columns)
-    return np.stack([a, b[:, :_EXEMPLARS], c, b[:, _EXEMPLARS:]], 1)
+            raise ValueError(f"only {len(rows)} samples clearly show {trait} and {group}; raise "
+                             "--num, or choose other concepts")  # fmt: skip
+        trial = (stream.choice(rows, (times, _EXEMPLARS), replace=False) for _ in range(trials))
+        drawn.append(np.stack([*trial]))  # (T, times, E)
+    a, b, c = drawn
+    return np.concatenate([a, b[:, :1], c, b[:, 1:]], 1)
 
 
 def latent_sums(z: Tensor, picked: np.ndarray) -> dict[str, Tensor]:
     """Returns sums (T, Z) of latents (N, Z), from one and from three of each concept.
 
     A sum of three single latents is longer than a latent, by the root of three; one of means of
-    three has the usual length. One sum of single latents is shortened to it. In the sum without
-    the trait, a is replaced by samples of b.
+    three has the usual length. One sum of single latents is shortened to it. In the last sum
+    samples of b are in the place of a, so that nothing adds the trait.
     """
     chosen = z[torch.from_numpy(picked)]  # (T, 4, E, Z)
     a, b, c, other_b = chosen.mean(2).unbind(1)
     one = chosen[:, 0, 0] - chosen[:, 1, 0] + chosen[:, 2, 0]
     usual = one * (z.norm(dim=1).mean() / one.norm(dim=1, keepdim=True))
-    return {"one latent": one, "one latent, shortened": usual, "three latents": a - b + c,
+    return {"one latent": one, "one latent, shortened": usual, _SUM: a - b + c,
             "three latents, b for a": other_b - b + c}  # fmt: skip
 
 
 def pixel_sums(images: np.ndarray, picked: np.ndarray) -> np.ndarray:
-    """Returns the same sums in pixels, clipped to 0..255: uint8 (T, C, H, W)."""
-    made = []
-    for rows in picked:
-        a, b, c, _ = images[rows].astype(np.float32).mean(1)
-        made.append((a - b + c).clip(0, 255))
-    return np.stack(made).round().astype(np.uint8)
+    """Returns the sums of three, of images (N, C, H, W) in pixels, clipped: (T, C, H, W)."""
+    means = (images[rows].astype(np.float32).mean(1) for rows in picked)
+    return np.stack([(a - b + c).clip(0, 255) for a, b, c, _ in means]).round().astype(np.uint8)
 
 
 def judge(pool: Pool, images: np.ndarray, total: Sum) -> dict[str, float]:
@@ -153,73 +129,64 @@ def judge(pool: Pool, images: np.ndarray, total: Sum) -> dict[str, float]:
             "distance": float(nearest.median())}  # fmt: skip
 
 
-def turn(
-    trained: Trained, pool: Pool, z: Tensor, stream: np.random.Generator
-) -> dict[str, dict[str, Any]]:
-    """Moves other latents (N, Z) along vectors from one pose to the other, and random vectors.
+def turning_vectors(pool: Pool, stream: np.random.Generator) -> dict[str, Tensor]:
+    """Returns vectors (200, Z): the mean of four latents less that of four others.
 
-    Gives the mean score of the pose at each place, and the share of the latents that have more at
-    the last place than at the first.
+    For "pose" they are from the samples with the most and the least of it, for "random" any.
     """
     order = np.argsort(pool.scores[pool.concepts.pose])
     num = max(round(_EXTREMES * len(order)), _TURNING)
     found = {}
     for name, low, high in (("pose", order[:num], order[-num:]), ("random", order, order)):
-        lines = along(z, turning_vectors(pool.z, low, high, len(z), stream))
-        images = trained.images(lines.flatten(0, 1))
-        scores = pool.concepts.measures[pool.concepts.pose](images).reshape(lines.shape[:2])
-        rising = float((scores[:, -1] > scores[:, 0]).mean())
-        found[name] = {"score": scores.mean(0).tolist(), "rising": rising}
+        ends = [[stream.choice(rows, _TURNING, replace=False) for _ in range(_TURNED)]
+                for rows in (high, low)]  # fmt: skip
+        to, start = (pool.z[torch.from_numpy(np.stack(rows))].mean(1) for rows in ends)
+        found[name] = to - start
     return found
 
 
-def turning_vectors(
-    z: Tensor, low: np.ndarray, high: np.ndarray, num: int, stream: np.random.Generator
-) -> Tensor:
-    """Returns vectors (num, Z): the mean of four latents of `high` less that of four of `low`."""
-    vectors = []
-    for _ in range(num):
-        to, start = (z[stream.choice(rows, _TURNING, replace=False)] for rows in (high, low))
-        vectors.append(to.mean(0) - start.mean(0))
-    return torch.stack(vectors)
-
-
 def along(z: Tensor, vectors: Tensor) -> Tensor:
-    """Returns latents (N, P, Z) on lines through `z` (N, Z) along `vectors` (N, Z)."""
-    return z[:, None] + torch.from_numpy(_PLACES).float()[:, None] * vectors[:, None]
+    """Returns latents (N, P, Z) on lines through `z` (N, Z), along the first N of `vectors`."""
+    return z[:, None] + _PLACES[:, None] * vectors[: len(z), None]
+
+
+def turn(trained: Trained, pool: Pool, lines: Tensor) -> dict[str, Any]:
+    """Returns the mean score of the pose at each place of lines (N, P, Z), and the share of lines
+    that have more of it at the last place than at the first."""
+    measure = pool.concepts.measures[pool.concepts.pose]
+    scores = measure(trained.images(lines.flatten(0, 1))).reshape(lines.shape[:2])
+    return {
+        "score": scores.mean(0).tolist(),
+        "rising": float((scores[:, -1] > scores[:, 0]).mean()),
+    }
 
 
 def _draw(
-    trained: Trained, pool: Pool, picked: np.ndarray, drawn: dict[str, np.ndarray], z: Tensor,
-    numbers: dict[str, Any], stream: np.random.Generator,
+    trained: Trained, pool: Pool, picked: np.ndarray, drawn: dict[str, np.ndarray], lines: Tensor,
+    numbers: dict[str, Any],
 ) -> Figure:  # fmt: skip
     figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplot_mosaic([["sums", "sums"], ["turn", "rates"]])
-    three = latent_sums(pool.z, picked)["three latents"]
-    rows = []
-    for i, chosen in enumerate(picked[:_SHOWN]):
-        noise = torch.from_numpy(stream.uniform(-_NOISE, _NOISE, (4, pool.z.shape[1]))).float()
-        for concept in chosen[:3]:
-            mean = trained.images(pool.z[torch.from_numpy(concept)].mean(0, keepdim=True))
-            rows += [pool.images[concept], mean]
-        rows += [drawn["three latents"][i : i + 1], trained.images(three[i] + noise),
-                 drawn["three images, in pixels"][i : i + 1]]  # fmt: skip
-    _show(panels["sums"], np.concatenate(rows), len(rows[0]) * 3 + 9)
-    panels["sums"].set_title(f"{numbers['sum']}: three samples and the sample of their mean, thrice"
-                             "; the result; with noise, 4 times; in pixels", fontsize=9)  # fmt: skip
-    turned = along(pool.z, z[:_SHOWN], pose_ends(pool), stream).flatten(0, 1)
-    _show(panels["turn"], trained.images(turned), len(_PLACES))
-    panels["turn"].set_title(f"along a vector: {numbers['turn']}", fontsize=9)
-    rates = numbers["rates"]
-    places = np.arange(len(rates))
+    columns: list[np.ndarray] = []
+    for rows in picked[:_SHOWN, :3].swapaxes(0, 1):  # (4, E)
+        mean = trained.images(pool.z[torch.from_numpy(rows)].mean(1))
+        columns += [*pool.images[rows].swapaxes(0, 1), mean]
+    noisy = drawn[_NOISY].reshape(_NOISES, -1, *mean.shape[1:])
+    columns += [made[:_SHOWN] for made in (drawn[_SUM], *noisy, drawn[_PIXELS])]
+    turned = trained.images(lines.flatten(0, 1))
+    sheets = {"sums": (np.stack(columns, 1), f"{numbers['sum']}: three samples and the image of "
+                       "their mean, thrice; the sum; with noise; in pixels"),
+              "turn": (turned.reshape(*lines.shape[:2], *mean.shape[1:]),
+                       f"other samples, along vectors to more {numbers['pose']}")}  # fmt: skip
+    for name, (images, title) in sheets.items():
+        sheet = grid(images.reshape(-1, *mean.shape[1:]), images.shape[1]).squeeze()
+        panels[name].imshow(sheet, cmap="gray")
+        panels[name].set_axis_off()
+        panels[name].set_title(title, fontsize=9)
+    rates, places = numbers["rates"], np.arange(len(numbers["rates"]))
     for shift, key in ((-0.27, "trait"), (0, "end"), (0.27, "both")):
         panels["rates"].barh(places + shift, [r[key] for r in rates.values()], 0.25, label=key)
     panels["rates"].set(yticks=places, yticklabels=list(rates), xlim=(0, 1), xlabel="share")
     panels["rates"].invert_yaxis()
     panels["rates"].legend()
     return figure
-
-
-def _show(axes: Any, images: np.ndarray, columns: int) -> None:
-    axes.imshow(grid(images, columns).squeeze(), cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()

@@ -5,6 +5,7 @@ Shapes: N images, C channels, H x W pixels. A score is positive where the concep
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,20 +37,34 @@ class Concepts:
         """The measure that stands for a pose."""
         return list(self.measures)[-1]
 
+    @property
+    def has_attributes(self) -> bool:
+        """Whether the outputs of the network are attributes, and not classes."""
+        return self.network.metadata.get("learned") == "attributes"
+
     def scores(self, seen: Features, images: np.ndarray) -> Scores:
         """Returns the scores of uint8 images (N, C, H, W) and of what the network saw in them.
 
         Of an attribute the logit, of a class the log-odds; of a measure the distance from the
         median, in units that put about a third of the samples above 1 and a third below -1.
         """
-        has_attributes = self.network.metadata.get("learned") == "attributes"
-        columns = (seen.logits if has_attributes else log_odds(seen.logits)).T.numpy()
+        columns = (seen.logits if self.has_attributes else log_odds(seen.logits)).T.numpy()
         found = dict(zip(self.network.classes, columns, strict=True))
         return found | {name: measure(images) for name, measure in self.measures.items()}
 
 
-def make_concepts(trained: Trained, images: np.ndarray) -> Concepts:
-    """Returns the concepts for a generator, of which `images` (N, C, H, W) are samples.
+class Pool(NamedTuple):
+    """Samples, and what is seen in them."""
+
+    z: Tensor  # (N, Z)
+    images: np.ndarray  # uint8 (N, C, H, W)
+    features: Tensor  # (N, F)
+    scores: Scores
+    concepts: Concepts
+
+
+def make_pool(trained: Trained, z: Tensor) -> Pool:
+    """Draws the images of latents (N, Z), and scores them.
 
     Raises ConfigError if the run has classes, or if no classifier ships for its data.
     """
@@ -60,6 +75,14 @@ def make_concepts(trained: Trained, images: np.ndarray) -> Concepts:
     if network is None or not network.classes or network.per_channel:
         raise ConfigError(f"no classifier ships for data.source {trained.cfg.data.source}; use a "
                           "run on mnist, fashion_mnist, cifar10 or celeba")  # fmt: skip
+    images = trained.images(z)
+    concepts = make_concepts(network, images)
+    seen = network(images)
+    return Pool(z, images, seen.features, concepts.scores(seen, images), concepts)
+
+
+def make_concepts(network: FeatureNetwork, images: np.ndarray) -> Concepts:
+    """Returns what a network and measures see; the measures are scaled by samples `images`."""
     if images.shape[1] == 1:
         measures: dict[str, Measure] = {"thick": thickness, "slanted": slant}
     else:

@@ -48,10 +48,10 @@ def _experiment(verb: "Callable[..., Result]") -> click.Command:
         _check_out(out, force)
         from gan.machine.precision import choose_device
         from gan.paper.result import save
-        from gan.sampling import load_trained
+        from gan.pretrained import load_generator
 
         started = time.perf_counter()
-        trained = load_trained(run_or_checkpoint, choose_device(device), data_root=data_root)
+        trained = load_generator(run_or_checkpoint, choose_device(device), data_root=data_root)
         result = verb(trained, **options)
         save(result, trained, out, time.perf_counter() - started)
         click.echo("\n".join([*result.lines, f"{out}: {trained.origin}"]))

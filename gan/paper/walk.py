@@ -88,7 +88,7 @@ def _draw(
     frames: np.ndarray, steps_of: dict[str, dict[str, Tensor]], nearest: bool
 ) -> Figure:  # fmt: skip
     figure = Figure(figsize=(11, 5.4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[6, 5])
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[6, 5])[0]
     axes = left.subplots()
     axes.imshow(grid(frames.reshape(-1, *frames.shape[2:]), frames.shape[1]).squeeze(), cmap="gray")
     axes.set(title="nearest training image | a leg of the walk" if nearest else "a leg a row",

@@ -129,7 +129,8 @@ def is_shown(run: Run) -> bool:
 def finish(run: Run, ending: Ending) -> None:
     """Writes learning.gif and the last line."""
     run.tracker.console.show(run.state.step, _status(run))
-    steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
+    names = (path.stem[4:] for path in run.sample_dir.glob("ema_*.png"))
+    steps = sorted(int(name) for name in names if name.isdecimal())  # not a user's own file
     paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
     frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
     last = frames[-1]

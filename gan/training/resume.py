@@ -12,12 +12,17 @@ from gan.training.run_dir import locked
 from gan.training.state import environment, load_networks, restore
 
 
-def require_resumable(run_dir: Path, cfg: Config) -> None:
-    """Raises ValueError if an existing directory is in use or holds a run with other settings."""
-    with locked(run_dir):
-        checkpoint, _ = newest_checkpoint(run_dir / "checkpoints")
+def check_start(run_dir: Path | None, cfg: Config) -> None:
+    """Raises ValueError if the run cannot start: a directory that is in use or holds a run with
+    other settings, or a checkpoint of train.init_from that cannot be read."""
+    checkpoint = None
+    if run_dir and run_dir.exists():
+        with locked(run_dir):
+            checkpoint, _ = newest_checkpoint(run_dir / "checkpoints")
     if checkpoint:
         _require_same_run(checkpoint, cfg, checkpoint.data)
+    else:
+        _initial_checkpoint(cfg)
 
 
 def resume(run: Run) -> list[str]:
@@ -73,12 +78,20 @@ def _require_same_run(checkpoint: Checkpoint, cfg: Config, data: str) -> None:
 
 def initialise(run: Run) -> list[str]:
     """Loads the networks of train.init_from, if it is set; returns notes for the log."""
-    if run.cfg.train.init_from is None:
+    checkpoint = _initial_checkpoint(run.cfg)
+    if checkpoint is None:
         return []
-    path = Path(run.cfg.train.init_from).expanduser()
-    checkpoint = read_checkpoint(path)
     try:
         load_networks(run.state, checkpoint)
     except BadCheckpoint as error:
-        raise ValueError(f"train.init_from: {path}: {error}") from None
-    return [f"networks from {path}, step {checkpoint.step:,}"]
+        raise ValueError(f"train.init_from: {checkpoint.path}: {error}") from None
+    return [f"networks from {checkpoint.path}, step {checkpoint.step:,}"]
+
+
+def _initial_checkpoint(cfg: Config) -> Checkpoint | None:
+    if cfg.train.init_from is None:
+        return None
+    try:
+        return read_checkpoint(Path(cfg.train.init_from).expanduser())
+    except (BadCheckpoint, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        raise ValueError(f"train.init_from: {error}") from None
