@@ -12,6 +12,7 @@ import click
 
 from gan import __version__
 from gan.errors import EXIT_DIVERGED, fail, one_message, say
+from gan.paper.verbs import paper
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -350,6 +351,9 @@ def config(config: Path, overrides: tuple[str, ...]) -> None:
     from gan.config.reader import describe, load_config
 
     click.echo(describe(load_config(config, overrides)))
+
+
+main.add_command(paper)
 
 
 def _check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
