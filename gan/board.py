@@ -40,8 +40,6 @@ class Board:
         self._writer: Any = None  # a SummaryWriter
         self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
         try:
-            for path in (run_dir / "tb").glob("events.*"):  # where earlier versions wrote them
-                path.rename(run_dir / path.name)
             self._writer = SummaryWriter(str(run_dir), purge_step=purge_step)
         except OSError as error:
             self._leave(error)
@@ -54,8 +52,7 @@ class Board:
 
     def histogram(self, key: str, values: Tensor, images_seen: int) -> None:
         """Writes a histogram of all elements of a tensor."""
-        array = values.detach().float().cpu().numpy()
-        self._add("histogram", key, array, images_seen, bins=64)
+        self._add("histogram", key, values.detach().float().cpu().numpy(), images_seen, bins=64)
 
     def image(self, key: str, grid: np.ndarray, images_seen: int) -> None:
         """Writes a uint8 grid (H, W, C)."""

@@ -82,7 +82,8 @@ def train(
     if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
-        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
+        on = [] if device == "auto" else ["--device", device]
+        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, *on]
         click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
     if run.ending and run.ending.is_signal:
         sys.exit(run.ending)
