@@ -89,7 +89,7 @@ class Board:
         about.plugin_data.plugin_name = f"{kind}s"
 
         def write(writer: Any) -> None:
-            made = getattr(summary, kind)(_tag(key), value, **options)
+            made = getattr(summary, kind)(tag_of(key), value, **options)
             made.value[0].metadata.CopyFrom(about)
             writer.file_writer.add_summary(made, images_seen)
 
@@ -114,7 +114,7 @@ class Board:
             self._excepthook(args)
 
 
-def _tag(key: str) -> str:
+def tag_of(key: str) -> str:
     """Returns the TensorBoard tag of a key in metrics.jsonl or evaluations.jsonl."""
     group, _, name = key.partition("/")
     if name.removesuffix("_floor") in _DISTANCES:

@@ -84,7 +84,7 @@ def train(
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
         on = [] if device == "auto" else ["--device", device]
         command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, *on]
-        click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
+        click.echo(f"to resume: {shlex.join(map(str, command))}", err=True)
     if run.ending and run.ending.is_signal:
         sys.exit(run.ending)
 
@@ -166,7 +166,8 @@ def walk(
     help="Evaluations with other latents and real images.",
 )
 @_SEED
-@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@click.option("--data-root", help="Folder of the real images [default: of own images, "
+              "that of the run; else $GAN_DATA, else data].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 @click.option(
     "--out", type=_PATH, help="A .json file; compare and report read RUN/evaluation.json."
@@ -179,18 +180,20 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Compare generated with real images.
 
-    Compares real images with each other too (the floor).
+    Compares real images with each other too: their distance is the floor.
     """
     import json
 
     if out:
         _check_out(out, force, (".json",))
+    from gan.analysis.runs import own_images
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
     from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.sampling import load_trained
 
     on = choose_device(device)
+    data_root = data_root or own_images(run_or_checkpoint)
     trained = load_trained(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
     table = evaluation_table(record, len(trained.classes))
@@ -203,7 +206,8 @@ def evaluate(
 
 @main.command()
 @click.argument("runs", type=_PATH, nargs=-1, required=True)
-@click.option("--out", type=_PATH, help="A folder for compare.png (curves) and compare.csv.")
+@click.option("--out", type=_PATH, help="A folder for compare.png, compare.csv, and TensorBoard's "
+              "curves by training step.")  # fmt: skip
 def compare(runs: tuple[Path, ...], out: Path | None) -> None:
     """Compare runs: settings, scores and curves.
 

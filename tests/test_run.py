@@ -154,7 +154,7 @@ def test_signal_saves_and_the_printed_command_resumes(
         stderr = process.communicate()[1]
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
-    hint = re.search(r"stopped and saved; to resume: gan (train .*)", stderr)[1]
+    hint = re.search(r"to resume: gan (train .*)", stderr)[1]
     (saved,) = run_dir.glob(CHECKPOINTS)
     step = read_checkpoint(saved).step
     again = gan(*shlex.split(hint), "--set", f"train.num_steps={step + 2}")
@@ -460,7 +460,7 @@ def test_run_ended_by_max_minutes_says_how_to_resume(config: Path, tmp_path: Pat
     limit = ["--set", "train.max_minutes=0.0001"]
     shown = gan("train", config, "--run-dir", tmp_path / "run", *limit)
     assert shown.exit_code == 0
-    hint = re.search(r"stopped and saved; to resume: gan (train .*)", shown.stderr)[1]
+    hint = re.search(r"to resume: gan (train .*)", shown.stderr)[1]
     again = gan(*shlex.split(hint))
     assert again.exit_code == 0 and "resuming from step_00000001.pt" in again.stderr
 

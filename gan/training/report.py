@@ -138,7 +138,7 @@ def finish(run: Run, ending: Ending) -> None:
     save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
     what = {Ending.DONE: "done", Ending.TIME_UP: "time is up (train.max_minutes)"}
     run.tracker.console.end(
-        f"{what.get(ending, 'stopped')}: step {run.state.step:,}, "
+        f"{what.get(ending, 'stopped and saved')}: step {run.state.step:,}, "
         f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.sample_dir}"
     )
 
