@@ -85,8 +85,9 @@ def train(
     if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
-        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
-        say(f"stopped and saved; to resume: {shlex.join(map(str, command))}")
+        on = [] if device == "auto" else ["--device", device]
+        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, *on]
+        say(f"to resume: {shlex.join(map(str, command))}")
     if run.ending and run.ending.is_signal:
         sys.exit(run.ending)
 
@@ -186,7 +187,8 @@ def walk(
     help="Evaluations with other latents and real images.",
 )
 @_SEED
-@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@click.option("--data-root", help="Folder of the real images [default: of own images, "
+              "that of the run; else $GAN_DATA, else data].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 @click.option(
     "--out", type=_PATH, help="A .json file; compare and report read RUN/evaluation.json."
@@ -199,18 +201,20 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Compare generated with real images.
 
-    Compares real images with each other too (the floor).
+    Compares real images with each other too: their distance is the floor.
     """
     import json
 
     if out:
         _check_out(out, force, (".json",))
     from gan.analysis.evaluate import evaluate as run_evaluation
+    from gan.analysis.runs import own_images
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
     from gan.pretrained import load_generator
 
     on = choose_device(device)
+    data_root = data_root or own_images(run_or_checkpoint)
     trained = load_generator(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
     table = evaluation_table(record, len(trained.classes))
@@ -291,7 +295,8 @@ def invert(
 
 @main.command()
 @click.argument("runs", type=_PATH, nargs=-1, required=True)
-@click.option("--out", type=_PATH, help="A folder for compare.png (curves) and compare.csv.")
+@click.option("--out", type=_PATH, help="A folder for compare.png, compare.csv, and TensorBoard's "
+              "curves by training step.")  # fmt: skip
 def compare(runs: tuple[Path, ...], out: Path | None) -> None:
     """Compare runs: settings, scores and curves.
 
