@@ -1,7 +1,7 @@
 // The section "The operation": a transposed convolution of small maps, with every number in sight.
 
 import * as math from "./operation_math.js";
-import { element, fill } from "./operation_grid.js";
+import { element, fill, number } from "./operation_grid.js";
 import { lightOf } from "./operation_light.js";
 import { makeStage } from "./operation_stage.js";
 import { VIEWS } from "./operation_views.js";
@@ -74,7 +74,8 @@ export function fromQuery(query, { wanted, view }) {
     const value = /^\d+$/.test(given.get(name)) ? Number(given.get(name)) : NaN;
     if (value >= low && value <= high) setting[name] = value;
   }
-  return { wanted: setting, view: given.get("view") in VIEWS ? given.get("view") : view };
+  const wish = given.get("view");
+  return { wanted: setting, view: Object.hasOwn(VIEWS, wish) ? wish : view };
 }
 
 export function toQuery(setting, view) {
@@ -160,7 +161,10 @@ function makeParts(app) {
   const views = makeViews(app);
   const node = element("div", {},
     element("p", { className: "op-intro" }, ...intro),
-    controls.node, stage.node, element("h3", {}, t("op_views")), views.node,
+    controls.presets,
+    element("div", { className: "op-main" }, controls.node,
+      element("div", {}, controls.top, stage.node)),
+    element("h3", {}, t("op_views")), views.node,
   );
   return { node, stage, views, complain: controls.complain, list: [controls, stage, views] };
 }
@@ -185,7 +189,7 @@ function makeControls(app) {
     }),
   );
   const group = (key, nodes) =>
-    element("div", { className: "op-buttons", role: "group", "aria-label": t(key) },
+    element("div", { className: `op-buttons ${key.replace("_", "-")}`, role: "group", "aria-label": t(key) },
       element("span", {}, t(key)), ...nodes);
   const link = element("a", {}, t("op_link"));
   const formula = element("p", { className: "op-formula" });
@@ -195,11 +199,12 @@ function makeControls(app) {
     trouble.hidden = !text;
   };
   return {
-    node: element("div", { className: "op-controls" }, group("op_presets", presets),
+    presets: group("op_presets", presets),
+    node: element("div", { className: "op-controls" },
       element("fieldset", {}, element("legend", {}, t("op_settings")),
         ...sliders.map(({ node }) => node)),
-      element("div", { className: "op-line" }, group("op_numbers", numbers), link),
-      formula, trouble),
+      group("op_numbers", numbers), link),
+    top: element("div", { className: "op-top" }, formula, trouble),
     complain,
     build() {
       const fault = math.problem(state.wanted);
@@ -215,7 +220,7 @@ function makeControls(app) {
 }
 
 function explain(fault, { wanted, setting }, t) {
-  const parts = { ...wanted, size: math.outputSize(wanted) };
+  const parts = { ...wanted, size: number(math.outputSize(wanted)) };
   const { n, k, s, p, op, d } = setting;
   const still = { setting: `n${n} k${k} s${s} p${p} op${op} d${d}` };
   return [...fill(t(`op_invalid_${fault}`), parts), " ", ...fill(t("op_still"), still)].join("");
@@ -230,7 +235,7 @@ function formulaNodes(setting, t) {
   const entries = Object.entries(all);
   const inWords = (name) => t(name === "size" ? "op_output" : `op_${name}`);
   const words = Object.fromEntries(entries.map(([name]) => [name, coloured(name, inWords(name))]));
-  const values = Object.fromEntries(entries.map(([name, value]) => [name, coloured(name, String(value))]));
+  const values = Object.fromEntries(entries.map(([name, value]) => [name, coloured(name, number(value))]));
   return [
     element("span", {}, ...fill(t("op_formula_words"), words)),
     element("span", {}, ...fill(t("op_formula"), values)),

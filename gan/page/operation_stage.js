@@ -6,6 +6,7 @@ import { named, sentenceOf } from "./operation_light.js";
 
 const LONGEST_MS = 900; // one copy on its way; with many copies, as short as SHORTEST_MS
 const SHORTEST_MS = 260;
+const MOST_IN_A_ROW = 26;
 const PLAY_MS = 6000; // about what a whole run takes
 
 // The parts of the stage that other views show too: `look` functions for makeGrid.paint.
@@ -52,6 +53,12 @@ export function caption(key, app) {
   return fill(app.t(key), { ...app.state.setting, size: app.size }).join("");
 }
 
+// Maps with `cells` columns in all may stand in one row of a wide page.
+export function allowOneRow(node, cells) {
+  node.classList.toggle("op-one-row", cells <= MOST_IN_A_ROW);
+  node.style.setProperty("--all", cells + 5); // 5 for the gaps
+}
+
 export function makeStage(app) {
   const { t } = app;
   const onEdit = (name) => (row, col, text, field) => app.edit(name, row, col, text, field);
@@ -68,12 +75,14 @@ export function makeStage(app) {
   const player = makePlayer(app, { board, kernel, output });
 
   return {
-    node: element("div", { className: "op-stage" }, board, player.node, step, sentence),
+    node: element("div", { className: "op-stage" }, player.node, board, step, sentence),
     stop: player.stop,
     build() {
       const { n, k, p } = app.state.setting;
       input.resize(n);
       kernel.resize(k);
+      sources.style.setProperty("--sources", n + k + 2); // side by side, on a phone too
+      allowOneRow(board, n + k + app.full.length);
       output.resize(app.full.length);
       input.caption.textContent = caption("op_caption_input", app);
       kernel.caption.textContent = caption("op_caption_kernel", app);
@@ -106,7 +115,7 @@ function narration(app) {
     const parts = { count: state.count, total, input, row: i * s, col: j * s, i, j };
     return fill(t("op_at_copy"), parts);
   }
-  const end = fill(t(p ? "op_at_end_padding" : "op_at_end"), { total, p });
+  const end = fill(t(p ? "op_at_end_padding" : "op_at_end"), { p });
   return op ? [...end, " ", ...fill(t("op_at_end_output_padding"), { op })] : end;
 }
 

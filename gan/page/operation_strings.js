@@ -78,17 +78,17 @@ export const strings = {
   op_last: { en: "End", zh: "结尾" },
   op_steps: { en: "Copies", zh: "逐份相加" },
   op_at_start: {
-    en: "Nothing is added yet. {total} copies follow, one for each input element.",
-    zh: "还没有相加。接下来有 {total} 份副本，每个输入元素一份。",
+    en: "Nothing is added yet. A copy follows for each of the {total} input elements.",
+    zh: "还没有相加。{total} 个输入元素各有一份副本。",
   },
   op_at_copy: {
     en: "Copy {count} of {total}: {input} times the kernel, added from row {row}, column {col} = stride · ({i}, {j}).",
     zh: "第 {count} 份，共 {total} 份：{input} 乘以卷积核，从第 {row} 行第 {col} 列开始相加，即 stride · ({i}, {j})。",
   },
-  op_at_end: { en: "All {total} copies are added.", zh: "{total} 份副本已全部相加。" },
+  op_at_end: { en: "Every copy is added.", zh: "副本已全部相加。" },
   op_at_end_padding: {
-    en: "All {total} copies are added, and padding has removed a frame of {p}.",
-    zh: "{total} 份副本已全部相加，填充裁掉了 {p} 圈。",
+    en: "Every copy is added, and padding has removed a frame of {p}.",
+    zh: "副本已全部相加，填充裁掉了 {p} 圈。",
   },
   op_at_end_output_padding: {
     en: "Output padding keeps {op} more below and to the right.",
@@ -130,18 +130,18 @@ export const strings = {
     zh: "矩阵 {rows} × {cols}，乘以输入，得到输出",
   },
   op_matrix_large: {
-    en: "Too large for numbers: green is a tap, darker for a larger one. Point at a row.",
-    zh: "太大，不写数值：绿色是核元素，越大越深。可以指向一行。",
+    en: "Too large for numbers: green is a tap, stronger for a larger one. Point at a row.",
+    zh: "太大，不写数值：绿色是核元素，颜色越浓，数值越大。可以指向一行。",
   },
   op_times: { en: "times", zh: "乘以" },
 
   op_zeros_text: {
-    en: "Put {gap} zeros between the elements of the input, add a frame of {frame}, turn the kernel by 180°, and convolve with stride 1 (and the same dilation). Each output element now collects the products that the copies would add to it.",
-    zh: "在输入的元素之间插入 {gap} 个零，四周补 {frame} 圈零，把卷积核旋转 180°，再做步幅为 1 的卷积（膨胀不变）。原来由副本加到一个输出元素上的乘积，现在由它自己来收集。",
+    en: "Insert zeros between the elements of the input (stride − 1 = {gap}) and around them (dilation · (kernel − 1) − padding = {frame}), turn the kernel by 180°, and convolve with stride 1 and the same dilation. Each output element now collects the products that the copies would add to it.",
+    zh: "在输入的元素之间插零（stride − 1 = {gap} 个），四周补零（dilation · (kernel − 1) − padding = {frame} 圈），把卷积核旋转 180°，再做步幅为 1、膨胀不变的卷积。原来由副本加到一个输出元素上的乘积，现在由它自己来收集。",
   },
   op_zeros_crop: {
-    en: "Padding is larger than the reach of the kernel: instead of a frame added, {cut} rows and columns are cut off at each side.",
-    zh: "填充超出了卷积核的范围：不补零，而是每侧裁掉 {cut} 行和列。",
+    en: "Below 0, nothing is added around: {cut} rows and columns are cut off at each side instead.",
+    zh: "这里小于 0：四周不补零，而是每侧裁掉 {cut} 行和列。",
   },
   op_caption_spread: { en: "input with zeros {size} × {size}", zh: "插零后的输入 {size} × {size}" },
   op_caption_flipped: { en: "kernel, turned by 180°", zh: "旋转 180° 的卷积核" },

@@ -2,7 +2,7 @@
 
 import * as math from "./operation_math.js";
 import { element, fill, makeGrid, number } from "./operation_grid.js";
-import { caption, looks, pointable } from "./operation_stage.js";
+import { allowOneRow, caption, looks, pointable } from "./operation_stage.js";
 import { pairs } from "./operation_light.js";
 
 const LARGEST_TABLE = 600; // entries of a matrix that is shown with its numbers
@@ -33,9 +33,13 @@ function picture(map, { kind, label }) {
     }),
   );
   const largest = Math.max(1e-9, ...[...paths.keys()].map(Math.abs));
-  const svg = vector("svg", { viewBox: `0 0 ${width} ${height}`, class: `op-picture op-${kind}` });
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", label);
+  const svg = vector("svg", {
+    viewBox: `0 0 ${width} ${height}`,
+    preserveAspectRatio: "none",
+    class: `op-picture op-${kind}`,
+    role: "img",
+    "aria-label": label,
+  });
   for (const [value, d] of paths) {
     svg.append(vector("path", { d, opacity: 0.12 + (0.88 * Math.abs(value)) / largest }));
   }
@@ -49,7 +53,7 @@ function vector(tag, attributes) {
 }
 
 function makeMatrix(app) {
-  const holder = element("div", { className: "op-scroll op-matrix-box" });
+  const holder = element("div");
   let shown;
   return {
     node: element("div", {}, paragraph(app.t("op_matrix_text")), holder),
@@ -66,6 +70,10 @@ function makeMatrix(app) {
 function matrixCaption(app) {
   const parts = { rows: app.size ** 2, cols: app.state.setting.n ** 2 };
   return fill(app.t("op_matrix_caption"), parts).join("");
+}
+
+function matrixBox(...nodes) {
+  return element("div", { className: "op-scroll op-matrix-box", tabIndex: 0 }, ...nodes);
 }
 
 function matrixTable(app) {
@@ -94,7 +102,7 @@ function matrixTable(app) {
   const body = element("tbody", {}, ...lines.map(({ node }) => node));
   const table = element("table", { className: "op-matrix" }, title, head, body);
   table.onpointerleave = (event) => event.pointerType === "mouse" && app.point(null);
-  return { node: table, paint: () => paintMatrix(app, heads, lines) };
+  return { node: matrixBox(table), paint: () => paintMatrix(app, heads, lines) };
 }
 
 function paintMatrix(app, heads, lines) {
@@ -109,7 +117,9 @@ function paintMatrix(app, heads, lines) {
   });
   for (const [index, { node, taps, sum, r, c }] of lines.entries()) {
     const isPointed = target?.kind === "full" && target.row === r + setting.p;
-    node.classList.toggle("op-lit", isPointed && target.col === c + setting.p);
+    const isLit = isPointed && target.col === c + setting.p;
+    node.classList.toggle("op-lit", isLit);
+    if (isLit) bringIntoView(node);
     sum.textContent = `= ${number(values[r][c])}`;
     taps.forEach((cell, at) => {
       const tap = matrix[index][at];
@@ -120,8 +130,17 @@ function paintMatrix(app, heads, lines) {
   }
 }
 
+// Scrolls the box around the matrix, never the page.
+function bringIntoView(line) {
+  const box = line.closest(".op-scroll");
+  if (box.matches(":hover")) return;
+  const [outer, inner] = [box.getBoundingClientRect(), line.getBoundingClientRect()];
+  if (inner.top < outer.top) box.scrollTop += inner.top - outer.top;
+  if (inner.bottom > outer.bottom) box.scrollTop += inner.bottom - outer.bottom;
+}
+
 function matrixPicture(app) {
-  const holder = element("div");
+  const holder = matrixBox();
   const note = paragraph(app.t("op_matrix_large"));
   const pointAt = (event) => {
     const { p } = app.state.setting;
@@ -138,19 +157,24 @@ function matrixPicture(app) {
       const { kernel, setting } = app.state;
       const matrix = math.transpose(math.convolutionMatrix(kernel, setting));
       const svg = picture(matrix, { kind: "kernel", label: matrixCaption(app) });
-      const { target } = app;
-      if (target?.kind === "full" && app.isKept(target.row, target.col)) {
-        const y = (target.row - setting.p) * app.size + target.col - setting.p;
-        svg.append(vector("rect", { x: 0, y, width: setting.n ** 2, height: 1, class: "op-row-lit" }));
-      }
-      if (target?.kind === "input") {
-        const at = target.row * setting.n + target.col;
-        svg.append(vector("rect", { x: at, y: 0, width: 1, height: app.size ** 2, class: "op-row-lit" }));
-      }
+      const lit = litOf(app.target, app);
+      if (lit) svg.append(lit);
       svg.style.setProperty("--rows", matrix.length);
       holder.replaceChildren(svg);
+      if (app.target?.kind === "full" && lit) bringIntoView(lit);
     },
   };
+}
+
+// A frame around the row of an output element, or around the column of an input element.
+function litOf(target, { state, size, isKept }) {
+  const { n, p } = state.setting;
+  const frame = (x, y, width, height) =>
+    vector("rect", { x, y, width, height, class: "op-row-lit" });
+  if (target?.kind === "full" && isKept(target.row, target.col)) {
+    return frame(0, (target.row - p) * size + target.col - p, n * n, 1);
+  }
+  return target?.kind === "input" ? frame(target.row * n + target.col, 0, 1, size * size) : null;
 }
 
 function makeZeroInsertion(app) {
@@ -169,30 +193,38 @@ function makeZeroInsertion(app) {
       app.point(u === null ? null : { kind: "kernel", row: last - u, col: last - v });
     },
   });
-  const output = pointable("output", "full", app);
+  const output = makeGrid({
+    kind: "output",
+    onPoint(r, c) {
+      const { p } = app.state.setting;
+      app.point(r === null ? null : { kind: "full", row: r + p, col: c + p });
+    },
+  });
+  const maps = row(spread.node, flipped.node, output.node);
   return {
-    node: element("div", {}, text, row(spread.node, flipped.node, output.node)),
+    node: element("div", {}, text, maps),
     build() {
       const { t } = app;
       const { setting } = app.state;
       const frame = math.frameWidth(setting);
       const size = app.size + math.copySize(setting) - 1;
-      const parts = { gap: setting.s - 1, frame: Math.max(0, frame) };
+      const parts = { gap: setting.s - 1, frame: number(frame) };
       text.replaceChildren(...fill(t("op_zeros_text"), parts));
       if (frame < 0) text.append(" ", ...fill(t("op_zeros_crop"), { cut: -frame }));
       spread.resize(size);
       spread.caption.replaceChildren(...fill(t("op_caption_spread"), { size }));
       flipped.resize(setting.k);
       flipped.caption.textContent = t("op_caption_flipped");
-      output.resize(app.full.length);
+      output.resize(app.size);
       output.caption.textContent = caption("op_caption_output", app);
+      allowOneRow(maps, size + setting.k + app.size);
     },
     paint() {
       const look = looks(app);
-      const last = app.state.setting.k - 1;
+      const { k, p } = app.state.setting;
       spread.paint(spreadLook(app));
-      flipped.paint((u, v) => look.kernel(last - u, last - v));
-      output.paint(look.full);
+      flipped.paint((u, v) => look.kernel(k - 1 - u, k - 1 - v));
+      output.paint((r, c) => look.full(r + p, c + p));
     },
   };
 }
@@ -207,10 +239,13 @@ function spreadLook(app) {
     const u = (at - (start - setting.p)) / setting.d;
     return Number.isInteger(u) && u >= 0 && u < setting.k;
   };
+  const first = math.frameWidth(setting);
+  const isBetween = (at) => at >= first && at <= first + (setting.n - 1) * setting.s;
   return (r, c) => {
     const at = math.inputAt(r, c, setting);
     const lit = at && light.input.get(`${at.i},${at.j}`);
-    const classes = [at ? "op-is-input" : "op-inserted", lit?.mark ?? ""];
+    const zero = isBetween(r) && isBetween(c) ? "op-inserted" : "op-framed";
+    const classes = [at ? "op-is-input" : zero, lit?.mark ?? ""];
     if (isWindow && isTap(r, target.row) && isTap(c, target.col)) classes.push("op-window");
     return { text: number(values[r][c]), classes: classes.join(" ").trim(), note: lit?.note };
   };
@@ -220,16 +255,18 @@ function makeGradient(app) {
   const dy = pointable("input", "input", app);
   const kernel = pointable("kernel", "kernel", app);
   const dx = pointable("output", "full", app);
+  const maps = row(dy.node, kernel.node, dx.node);
   const code = element("code");
   const listing = element("pre", { tabIndex: 0 }, code);
   return {
     node: element("div", {}, paragraph(app.t("op_gradient_text")),
-      row(dy.node, kernel.node, dx.node),
+      maps,
       element("h4", {}, app.t("op_code")), listing),
     build() {
       dy.resize(app.state.setting.n);
       kernel.resize(app.state.setting.k);
       dx.resize(app.full.length);
+      allowOneRow(maps, app.state.setting.n + app.state.setting.k + app.full.length);
       dy.caption.textContent = caption("op_caption_dy", app);
       kernel.caption.textContent = caption("op_caption_kernel", app);
       dx.caption.textContent = caption("op_caption_dx", app);
