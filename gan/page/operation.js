@@ -1,7 +1,7 @@
 // The section "The operation": a transposed convolution of small maps, with every number in sight.
 
 import * as math from "./operation_math.js";
-import { element, fill, number } from "./operation_grid.js";
+import { element, fill, measureWidth, number } from "./operation_grid.js";
 import { lightOf } from "./operation_light.js";
 import { makeStage } from "./operation_stage.js";
 import { VIEWS } from "./operation_views.js";
@@ -298,7 +298,7 @@ function makeViews(app) {
   }
   make();
   return {
-    node: element("div", { className: "op-views" }, bar, panel),
+    node: measureWidth(element("div", { className: "op-views" }, bar, panel)),
     show,
     build: () => current.build(),
     paint: () => current.paint(),

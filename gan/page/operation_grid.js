@@ -22,6 +22,16 @@ export function number(value) {
   return String(rounded).replace("-", "\u2212");
 }
 
+// Keeps the width of a node in its variable --width. (Container units would do it in CSS alone, but
+// then every pointer move recomputes the style of every cell.)
+export function measureWidth(node) {
+  const observer = new ResizeObserver(([{ contentRect }]) =>
+    requestAnimationFrame(() => node.style.setProperty("--width", `${contentRect.width}px`)),
+  );
+  observer.observe(node);
+  return node;
+}
+
 export function makeGrid({ kind, onPoint, onEdit = null }) {
   const caption = element("caption");
   const body = element("tbody");
@@ -41,6 +51,12 @@ export function makeGrid({ kind, onPoint, onEdit = null }) {
     table.addEventListener("input", (event) => {
       const { row, col } = at(event).dataset;
       onEdit(Number(row), Number(col), event.target.value, event.target);
+    });
+    // what was typed and refused gives way to the number that is used
+    table.addEventListener("focusout", (event) => {
+      const { row, col } = at(event).dataset;
+      event.target.value = cells[row][col].text;
+      event.target.removeAttribute("aria-invalid");
     });
   }
 
@@ -79,16 +95,22 @@ function makeCell(row, col, isEditable) {
   return { node, value, note };
 }
 
-function paintCell({ node, value, note }, look) {
-  const text = look.text ?? "";
+// Writes what differs from the last look only: a pointer that moves changes few of many cells.
+function paintCell(cell, look) {
+  const { node, value, note } = cell;
+  const { text = "", classes = "", shade = 0, label = "" } = look;
+  const mark = look.note ?? "";
+  const key = [text, classes, shade, label, mark].join("|");
+  if (key === cell.key) return;
+  Object.assign(cell, { key, text });
   if (value.tagName !== "INPUT") value.textContent = text;
   else if (document.activeElement !== value) value.value = text; // the reader may be typing
-  if (look.label) (value.tagName === "INPUT" ? value : node).setAttribute("aria-label", look.label);
-  note.textContent = look.note ?? "";
-  node.className = look.classes ?? "";
+  if (label) (value.tagName === "INPUT" ? value : node).setAttribute("aria-label", label);
+  note.textContent = mark;
+  node.className = classes;
   node.classList.toggle("op-long", text.length > 3);
-  node.classList.toggle("op-negative", (look.shade ?? 0) < 0);
-  node.style.setProperty("--shade", `${Math.round(60 * Math.abs(look.shade ?? 0))}%`);
+  node.classList.toggle("op-negative", shade < 0);
+  node.style.setProperty("--shade", `${Math.round(60 * Math.abs(shade))}%`);
 }
 
 const ARROWS = {

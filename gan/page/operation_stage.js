@@ -1,7 +1,7 @@
 // Input, kernel and output side by side; the copies added one after another.
 
 import { copyOf } from "./operation_math.js";
-import { element, fill, makeGrid, number } from "./operation_grid.js";
+import { element, fill, makeGrid, measureWidth, number } from "./operation_grid.js";
 import { named, sentenceOf } from "./operation_light.js";
 
 const LONGEST_MS = 900; // one copy on its way; with many copies, as short as SHORTEST_MS
@@ -75,7 +75,9 @@ export function makeStage(app) {
   const player = makePlayer(app, { board, kernel, output });
 
   return {
-    node: element("div", { className: "op-stage" }, player.node, board, step, sentence),
+    node: measureWidth(
+      element("div", { className: "op-stage" }, player.node, board, step, sentence),
+    ),
     stop: player.stop,
     build() {
       const { n, k, p } = app.state.setting;
