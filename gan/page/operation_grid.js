@@ -60,9 +60,14 @@ export function makeGrid({ kind, onPoint, onEdit = null }) {
     });
   }
 
+  const node = element("div", { className: "op-scroll" }, table);
   return {
-    node: element("div", { className: "op-scroll" }, table),
-    caption,
+    node,
+    // The caption takes no room in the table, which it would stretch; CSS makes room around it.
+    describe(text) {
+      caption.textContent = text;
+      node.dataset.caption = text;
+    },
     resize(rows, cols = rows) {
       body.replaceChildren();
       cells = Array.from({ length: rows }, (_, row) => {

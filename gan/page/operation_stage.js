@@ -86,9 +86,9 @@ export function makeStage(app) {
       sources.style.setProperty("--sources", n + k + 2); // side by side, on a phone too
       allowOneRow(board, n + k + app.full.length);
       output.resize(app.full.length);
-      input.caption.textContent = caption("op_caption_input", app);
-      kernel.caption.textContent = caption("op_caption_kernel", app);
-      output.caption.textContent = caption("op_caption_output", app);
+      input.describe(caption("op_caption_input", app));
+      kernel.describe(caption("op_caption_kernel", app));
+      output.describe(caption("op_caption_output", app));
       frameNote.hidden = p === 0;
     },
     paint() {

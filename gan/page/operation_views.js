@@ -212,11 +212,11 @@ function makeZeroInsertion(app) {
       text.replaceChildren(...fill(t("op_zeros_text"), parts));
       if (frame < 0) text.append(" ", ...fill(t("op_zeros_crop"), { cut: -frame }));
       spread.resize(size);
-      spread.caption.replaceChildren(...fill(t("op_caption_spread"), { size }));
+      spread.describe(fill(t("op_caption_spread"), { size }).join(""));
       flipped.resize(setting.k);
-      flipped.caption.textContent = t("op_caption_flipped");
+      flipped.describe(t("op_caption_flipped"));
       output.resize(app.size);
-      output.caption.textContent = caption("op_caption_output", app);
+      output.describe(caption("op_caption_output", app));
       allowOneRow(maps, size + setting.k + app.size);
     },
     paint() {
@@ -267,9 +267,9 @@ function makeGradient(app) {
       kernel.resize(app.state.setting.k);
       dx.resize(app.full.length);
       allowOneRow(maps, app.state.setting.n + app.state.setting.k + app.full.length);
-      dy.caption.textContent = caption("op_caption_dy", app);
-      kernel.caption.textContent = caption("op_caption_kernel", app);
-      dx.caption.textContent = caption("op_caption_dx", app);
+      dy.describe(caption("op_caption_dy", app));
+      kernel.describe(caption("op_caption_kernel", app));
+      dx.describe(caption("op_caption_dx", app));
     },
     paint() {
       const look = looks(app);
@@ -312,7 +312,7 @@ function makeOverlap(app) {
       const { setting } = app.state;
       text.replaceChildren(...overlapSentence(app));
       counts.resize(app.full.length);
-      counts.caption.textContent = app.t("op_caption_counts");
+      counts.describe(app.t("op_caption_counts"));
       const many = { ...setting, n: ONES };
       const label = fill(app.t("op_caption_large"), { n: ONES }).join("");
       const map = math.crop(math.overlap(many), many);
