@@ -111,9 +111,10 @@ def sample(
     """
     _check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
-    from gan.sampling import load_trained, save_samples
+    from gan.pretrained import load_generator
+    from gan.sampling import save_samples
 
-    trained = load_trained(run_or_checkpoint, choose_device(device))
+    trained = load_generator(run_or_checkpoint, choose_device(device))
     num = save_samples(trained, out, num, seed, label, columns=columns, scale=scale)
     click.echo(f"{out}: {num} images of {trained.origin}")
 
@@ -144,9 +145,9 @@ def walk(
     _check_out(out, force, (".png", ".gif", ".mp4"))
     from gan.analysis.walk import path_ends, save_walk
     from gan.machine.precision import choose_device
-    from gan.sampling import load_trained
+    from gan.pretrained import load_generator
 
-    trained = load_trained(run_or_checkpoint, choose_device(device))
+    trained = load_generator(run_or_checkpoint, choose_device(device))
     ends = path_ends(trained, points=points, seed=seed, seeds=seeds, labels=labels)
     num = save_walk(trained, out, *ends, steps=steps, scale=scale)
     click.echo(f"{out}: {num} images of {trained.origin}")
@@ -187,10 +188,10 @@ def evaluate(
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
     from gan.metrics.evaluate import evaluate as run_evaluation
-    from gan.sampling import load_trained
+    from gan.pretrained import load_generator
 
     on = choose_device(device)
-    trained = load_trained(run_or_checkpoint, on, data_root=data_root)
+    trained = load_generator(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
     table = evaluation_table(record, len(trained.classes))
     click.echo(json.dumps(record, indent=2) if as_json else table)
@@ -215,9 +216,9 @@ def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     import torch
 
     from gan.export import save_export
-    from gan.sampling import load_trained
+    from gan.pretrained import load_generator
 
-    trained = load_trained(run_or_checkpoint, torch.device("cpu"))
+    trained = load_generator(run_or_checkpoint, torch.device("cpu"))
     for num, difference in save_export(trained, out).items():
         click.echo(f"batch of {num}: images differ from PyTorch's by at most {difference:.1e}")
     click.echo(f"{out}: {out.stat().st_size:,} bytes of {trained.origin}")
@@ -255,9 +256,9 @@ def invert(
             _check_out(path, force, suffixes)
     from gan.analysis.invert import compare_held_out, save_pairs
     from gan.machine.precision import choose_device
-    from gan.sampling import load_trained
+    from gan.pretrained import load_generator
 
-    trained = load_trained(run_or_checkpoint, choose_device(device), data_root=data_root)
+    trained = load_generator(run_or_checkpoint, choose_device(device), data_root=data_root)
     if out:
         lines = save_pairs(trained, images, out, film=film, seed=seed)
     else:
