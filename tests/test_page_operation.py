@@ -23,7 +23,7 @@ playwright = pytest.importorskip(
 )
 
 PAGE = Path(__file__).parent.parent / "gan" / "page"
-MODULES = ("math", "grid", "light", "stage", "views", "strings")
+MODULES = ("math", "grid", "light", "player", "stage", "views", "controls", "strings")
 BOUNDS = {"n": (1, 5), "k": (1, 6), "s": (1, 4), "p": (0, 4), "op": (0, 3), "d": (1, 3)}
 METHODS = ("scatter", "byMatrix", "byZeroInsertion", "byGradient")
 
@@ -267,10 +267,8 @@ def test_steps_add_one_copy_after_another(visit: Any) -> None:
     section.press("Start")
     for count in range(1, 5):
         section.press("Step")
-        section.page.wait_for_function(
-            "text => document.querySelector('.op-step').innerText.includes(text)",
-            arg=f"Copy {count} of 4",
-        )
+        section.page.locator(".op-flying").first.wait_for(state="detached")
+        assert f"Copy {count} of 4" in section.text(".op-step")
         some = torch.where(torch.arange(4).view(2, 2) < count, x, 0)
         torch.testing.assert_close(section.map("output"), transposed(some, kernel, setting))
     section.press("Back")

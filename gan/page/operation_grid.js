@@ -1,6 +1,8 @@
 // A map of numbers as a table with a caption: painted cell by cell, pointed at by mouse, touch and
 // keyboard, and editable where asked.
 
+import { zeros } from "./operation_math.js";
+
 export function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -32,61 +34,71 @@ export function measureWidth(node) {
   return node;
 }
 
+// A grid calls onPoint(row, col), or onPoint(null) when the pointer leaves; with onEdit its cells are
+// fields, and onEdit(row, col, text, field) gets what is typed.
 export function makeGrid({ kind, onPoint, onEdit = null }) {
   const caption = element("caption");
   const body = element("tbody");
   const table = element("table", { className: `op-grid op-${kind}` }, caption, body);
-  let cells = [];
-
-  const at = (event) => event.target.closest("td");
-  const point = (cell) => cell && onPoint(Number(cell.dataset.row), Number(cell.dataset.col));
-  table.addEventListener("pointerover", (event) => point(at(event)));
-  table.addEventListener("focusin", (event) => point(at(event)));
-  table.addEventListener("pointerleave", (event) => {
-    // a finger that is lifted leaves too; what it touched stays lit until the next touch
-    if (event.pointerType === "mouse") onPoint(null);
-  });
-  table.addEventListener("keydown", (event) => moveByArrow(event, cells));
-  if (onEdit) {
-    table.addEventListener("input", (event) => {
-      const { row, col } = at(event).dataset;
-      onEdit(Number(row), Number(col), event.target.value, event.target);
-    });
-    // what was typed and refused gives way to the number that is used
-    table.addEventListener("focusout", (event) => {
-      const { row, col } = at(event).dataset;
-      event.target.value = cells[row][col].text;
-      event.target.removeAttribute("aria-invalid");
-    });
-  }
-
   const node = element("div", { className: "op-scroll" }, table);
-  return {
+  const grid = {
     node,
+    cells: [],
+    cell: (row, col) => grid.cells[row][col].node,
     // The caption takes no room in the table, which it would stretch; CSS makes room around it.
     describe(text) {
       caption.textContent = text;
       node.dataset.caption = text;
     },
-    resize(rows, cols = rows) {
-      body.replaceChildren();
-      cells = Array.from({ length: rows }, (_, row) => {
-        const line = Array.from({ length: cols }, (_, col) => makeCell(row, col, Boolean(onEdit)));
-        body.append(element("tr", {}, ...line.map((cell) => cell.node)));
-        return line;
-      });
-      if (!onEdit && cells.length) cells[0][0].node.tabIndex = 0;
-      table.style.setProperty("--cells", cols);
-      table.classList.toggle("op-many", cols > 16);
-      table.classList.toggle("op-dense", cols > 24);
+    resize(size) {
+      grid.cells = zeros(size).map((line, row) =>
+        line.map((_, col) => makeCell(row, col, Boolean(onEdit))),
+      );
+      const lines = grid.cells.map((line) => element("tr", {}, ...line.map((cell) => cell.node)));
+      body.replaceChildren(...lines);
+      if (!onEdit) grid.cell(0, 0).tabIndex = 0;
+      table.style.setProperty("--cells", size);
+      table.classList.toggle("op-many", size > 16);
+      table.classList.toggle("op-dense", size > 24);
     },
     // look(row, col) is {text, classes, note, shade, label}; note is small, in the corner; shade
     // from -1 to 1 colours the cell.
     paint(look) {
-      cells.forEach((line, row) => line.forEach((cell, col) => paintCell(cell, look(row, col))));
+      grid.cells.forEach((line, row) =>
+        line.forEach((cell, col) => paintCell(cell, look(row, col))),
+      );
     },
-    cell: (row, col) => cells[row][col].node,
   };
+  listenToPointer(table, onPoint);
+  table.addEventListener("keydown", (event) => moveByArrow(event, grid.cells));
+  if (onEdit) listenToFields(table, grid, onEdit);
+  return grid;
+}
+
+function listenToPointer(table, onPoint) {
+  const point = (event) => {
+    const cell = event.target.closest("td");
+    if (cell) onPoint(Number(cell.dataset.row), Number(cell.dataset.col));
+  };
+  table.addEventListener("pointerover", point);
+  table.addEventListener("focusin", point);
+  table.addEventListener("pointerleave", (event) => {
+    // a finger that is lifted leaves too; what it touched stays lit until the next touch
+    if (event.pointerType === "mouse") onPoint(null);
+  });
+}
+
+function listenToFields(table, grid, onEdit) {
+  table.addEventListener("input", ({ target }) => {
+    const { row, col } = target.closest("td").dataset;
+    onEdit(Number(row), Number(col), target.value, target);
+  });
+  // what was typed and refused gives way to the number that is used
+  table.addEventListener("focusout", ({ target }) => {
+    const { row, col } = target.closest("td").dataset;
+    target.value = grid.cells[row][col].text;
+    target.removeAttribute("aria-invalid");
+  });
 }
 
 function makeCell(row, col, isEditable) {

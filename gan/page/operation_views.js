@@ -193,24 +193,15 @@ function makeZeroInsertion(app) {
       app.point(u === null ? null : { kind: "kernel", row: last - u, col: last - v });
     },
   });
-  const output = makeGrid({
-    kind: "output",
-    onPoint(r, c) {
-      const { p } = app.state.setting;
-      app.point(r === null ? null : { kind: "full", row: r + p, col: c + p });
-    },
-  });
+  const output = pointable("output", "full", app, { offset: () => app.state.setting.p });
   const maps = row(spread.node, flipped.node, output.node);
   return {
     node: element("div", {}, text, maps),
     build() {
       const { t } = app;
       const { setting } = app.state;
-      const frame = math.frameWidth(setting);
       const size = app.size + math.copySize(setting) - 1;
-      const parts = { gap: setting.s - 1, frame: number(frame) };
-      text.replaceChildren(...fill(t("op_zeros_text"), parts));
-      if (frame < 0) text.append(" ", ...fill(t("op_zeros_crop"), { cut: -frame }));
+      text.replaceChildren(...zerosSentence(setting, t));
       spread.resize(size);
       spread.describe(fill(t("op_caption_spread"), { size }).join(""));
       flipped.resize(setting.k);
@@ -227,6 +218,13 @@ function makeZeroInsertion(app) {
       output.paint((r, c) => look.full(r + p, c + p));
     },
   };
+}
+
+function zerosSentence(setting, t) {
+  const frame = math.frameWidth(setting);
+  const parts = { gap: setting.s - 1, frame: number(frame) };
+  const nodes = fill(t("op_zeros_text"), parts);
+  return frame < 0 ? [...nodes, " ", ...fill(t("op_zeros_crop"), { cut: -frame })] : nodes;
 }
 
 // The window of the pointed output element is outlined tap by tap.
