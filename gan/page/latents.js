@@ -32,6 +32,16 @@ function dot(a, b) {
   return a.reduce((sum, value, i) => sum + value * b[i], 0);
 }
 
+// A new place: its latent, and the two directions of the pad around it. (x, y) is where the pad is.
+export function freshPoint(model) {
+  return { ...pointAt(drawLatent(model)), directions: drawDirections(model) };
+}
+
+// The place of a latent, which the pad has in its middle.
+export function pointAt(z) {
+  return { z, centre: z, x: 0, y: 0 };
+}
+
 // The latent at (x, y) of the pad. It has the length of `centre`: G has only seen latents of about
 // that length.
 export function moved(model, centre, [first, second], x, y) {

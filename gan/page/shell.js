@@ -2,7 +2,7 @@
 
 import { latestOnly, startWorker } from "./compute.js";
 import { element, fill } from "./dom.js";
-import { drawLatent } from "./latents.js";
+import { freshPoint } from "./latents.js";
 import { unpack } from "./model.js";
 import * as play from "./play.js";
 import * as layers from "./layers.js";
@@ -38,15 +38,18 @@ const state = {
   language: navigator.language.startsWith("zh") ? "zh" : "en",
   model: null,
   point: null, // the latent and class that the page shows
+  last: null, // drawing
   off: [], // for each level, the channels that are switched off
 };
-const listeners = { language: [], model: [], drawing: [] };
+const listeners = { language: [], model: [], point: [], drawing: [] };
 const tell = (kind, value) => listeners[kind].forEach((callback) => callback(value));
 
 const redraw = latestOnly(async (point) => {
   const { model, off } = state;
-  const result = await ask("draw", { ...point, off });
-  if (model === state.model) tell("drawing", { ...result, point });
+  const result = await ask("draw", { z: point.z, label: point.label, off });
+  if (model !== state.model) return;
+  state.last = { ...result, point };
+  tell("drawing", state.last);
 });
 
 const ctx = {
@@ -68,8 +71,10 @@ const ctx = {
   // Shows another latent or class.
   setPoint(change) {
     state.point = { ...state.point, ...change };
+    tell("point", state.point);
     redraw(state.point);
   },
+  onPoint: (callback) => listeners.point.push(callback),
   get off() {
     return state.off;
   },
@@ -80,14 +85,18 @@ const ctx = {
   },
   // Calls back with { maps, whole, milliseconds, point } after each pass through the network.
   onDrawing: (callback) => listeners.drawing.push(callback),
+  get last() {
+    return state.last; // drawing, null before the first of a model
+  },
   // Replaces the networks; `about` is { name, source } and says where they come from.
   async setModel(generator, discriminator, about) {
     await ask("load", { generator, discriminator });
     state.model = describe(generator, discriminator, about);
     state.off = [];
-    state.point = { z: drawLatent(state.model), label: 0 };
+    state.last = null;
+    state.point = { ...freshPoint(state.model), label: 0 };
     tell("model", state.model);
-    redraw(state.point);
+    ctx.setPoint({});
   },
 };
 
