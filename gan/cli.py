@@ -326,6 +326,22 @@ def report(run: Path, out: Path | None, force: bool) -> None:
 
 
 @main.command()
+@_RUN
+@click.option("--out", required=True, type=_PATH, help="An .html file.")
+@_FORCE
+def page(run_or_checkpoint: Path, out: Path, force: bool) -> None:
+    """Write one HTML file that shows the generator at work.
+
+    It opens in a browser from the disk and needs no network. The page of a run shows its training
+    too.
+    """
+    _check_out(out, force, (".html",))
+    from gan.page.build import write_page
+
+    click.echo(f"{out}: {write_page(run_or_checkpoint, out):,} bytes")
+
+
+@main.command()
 @click.argument("config", type=_PATH)
 @_SET
 @click.option("--verify", is_flag=True, help="Decode again and compare with what was packed.")
