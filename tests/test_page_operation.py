@@ -359,7 +359,7 @@ def test_views_follow_the_pointed_element(visit: Any) -> None:
     assert [int(text) for text in shown] == ones.flatten().tolist()
 
 
-@pytest.mark.parametrize("query", ["n=2&k=2", "n=2&k=3&s=2&p=1&op=1", "n=2&k=2&s=1&op=2&d=3"])
+@pytest.mark.parametrize("query", ["n=2&k=2", "n=2&k=3&s=2&p=1&op=1", "n=2&k=2&s=2&op=2&d=3"])
 def test_pytorch_code_of_the_page_computes_the_output_of_the_page(
     visit: Any, query: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
