@@ -262,13 +262,15 @@ def test_invalid_setting_says_why_and_keeps_the_picture(
 
 
 def test_steps_add_one_copy_after_another(visit: Any) -> None:
-    section = visit("n=2&k=3&s=2&p=1")
+    section = visit("n=2&k=3&s=2&p=1&view=zeros")
     x, kernel, setting = section.map("input"), section.map("kernel"), section.setting()
     section.press("Start")
+    whole = section.page.locator(".op-panel .op-output td").all_inner_texts()
+    assert list(map(number, whole)) == transposed(x, kernel, setting).flatten().tolist()
     for count in range(1, 5):
         section.press("Step")
         section.page.locator(".op-flying").first.wait_for(state="detached")
-        assert f"Copy {count} of 4" in section.text(".op-step")
+        assert f"Copy {count} of 4" in section.text(".op-narration")
         some = torch.where(torch.arange(4).view(2, 2) < count, x, 0)
         torch.testing.assert_close(section.map("output"), transposed(some, kernel, setting))
     section.press("Back")
@@ -276,7 +278,7 @@ def test_steps_add_one_copy_after_another(visit: Any) -> None:
     torch.testing.assert_close(section.map("output"), transposed(without_last, kernel, setting))
     section.press("End")
     torch.testing.assert_close(section.map("output"), transposed(x, kernel, setting))
-    assert "padding has removed a frame of 1" in section.text(".op-step")
+    assert "padding has removed a frame of 1" in section.text(".op-narration")
 
 
 def test_play_runs_to_the_end_and_can_be_paused(visit: Any) -> None:

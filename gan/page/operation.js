@@ -109,6 +109,7 @@ function derive(app) {
   state.kernel = part(state.numbers.kernel, k);
   const added = Math.min(state.count, app.total);
   app.full = math.addCopies(state.x, state.kernel, state.setting, added);
+  app.sum = math.addCopies(state.x, state.kernel, state.setting);
   app.target = state.pointed ?? currentCopy(app);
   app.light = lightOf(app.target, state);
 }

@@ -39,7 +39,8 @@ export function measureWidth(node) {
 export function makeGrid({ kind, onPoint, onEdit = null }) {
   const caption = element("caption");
   const body = element("tbody");
-  const table = element("table", { className: `op-grid op-${kind}` }, caption, body);
+  const role = { className: `op-grid op-${kind}`, role: "grid" }; // arrow keys move in it
+  const table = element("table", role, caption, body);
   const node = element("div", { className: "op-scroll" }, table);
   const grid = {
     node,

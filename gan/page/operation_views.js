@@ -211,7 +211,7 @@ function makeZeroInsertion(app) {
       allowOneRow(maps, size + setting.k + app.size);
     },
     paint() {
-      const look = looks(app);
+      const look = looks(app, app.sum);
       const { k, p } = app.state.setting;
       spread.paint(spreadLook(app));
       flipped.paint((u, v) => look.kernel(k - 1 - u, k - 1 - v));
@@ -270,7 +270,7 @@ function makeGradient(app) {
       dx.describe(caption("op_caption_dx", app));
     },
     paint() {
-      const look = looks(app);
+      const look = looks(app, app.sum);
       dy.paint(look.input);
       kernel.paint(look.kernel);
       dx.paint(look.full);
@@ -320,7 +320,7 @@ function makeOverlap(app) {
     paint() {
       const map = math.overlap(app.state.setting);
       const largest = Math.max(1, ...map.flat());
-      const look = looks(app).full;
+      const look = looks(app, app.sum).full;
       counts.paint((r, c) => {
         const text = number(map[r][c]);
         return { ...look(r, c), text, label: text, shade: map[r][c] / largest, note: "" };
