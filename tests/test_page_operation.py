@@ -333,6 +333,30 @@ def test_pointing_at_an_input_element_shows_its_copy(visit: Any) -> None:
     assert "input (1, 2)" in section.text(".op-sentence")
 
 
+@pytest.mark.parametrize("view", ["matrix", "zeros", "gradient", "overlap"])
+def test_largest_maps_fit_a_phone(visit: Any, view: str) -> None:
+    page = visit().page
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.evaluate(f"location.hash = 'operation?n=5&k=6&s=4&op=3&d=3&view={view}'")
+    page.locator(f"#op-tab-{view}[aria-selected='true']").wait_for()
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")
+
+
+def test_tapped_element_stays_lit_and_typing_reaches_the_field_below(
+    context: Any, address: str
+) -> None:
+    phone = context.browser.new_context(has_touch=True, viewport={"width": 390, "height": 800})
+    section = Section(phone.new_page())
+    section.page.goto(address)
+    section.cell("output", 1, 1).tap()
+    assert section.text(".op-sentence").startswith("output (1, 1)")
+    section.cell("input", 0, 1).locator("input").tap()
+    section.page.keyboard.press("ArrowDown")
+    section.page.keyboard.type("5")
+    assert section.map("input").tolist() == [[0, 1], [2, 5]]
+    phone.close()
+
+
 def test_arrow_keys_move_through_the_output(visit: Any) -> None:
     section = visit()
     section.page.locator(".op-stage .op-output td[tabindex='0']").focus()
