@@ -1,22 +1,8 @@
 // A map of numbers as a table with a caption: painted cell by cell, pointed at by mouse, touch and
 // keyboard, and editable where asked.
 
+import { element } from "./dom.js";
 import { zeros } from "./operation_math.js";
-
-export function element(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in node) node[name] = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-// Nodes for a text with {names}; each is replaced by the text or node that `parts` has for it.
-export function fill(text, parts) {
-  return text.split(/\{(\w+)\}/).map((piece, index) => (index % 2 ? parts[piece] : piece));
-}
 
 // Two decimals at most, with a real minus sign.
 export function number(value) {

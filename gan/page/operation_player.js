@@ -1,7 +1,8 @@
 // The buttons that add the copies one after another, and the copies on their way.
 
 import { copyOf } from "./operation_math.js";
-import { element, number } from "./operation_grid.js";
+import { element } from "./dom.js";
+import { number } from "./operation_grid.js";
 
 const LONGEST_MS = 900; // one copy on its way; with many copies, as short as SHORTEST_MS
 const SHORTEST_MS = 260;

@@ -1,6 +1,7 @@
 // Input, kernel and output side by side; the copies added one after another.
 
-import { element, fill, makeGrid, measureWidth, number } from "./operation_grid.js";
+import { element, fill } from "./dom.js";
+import { makeGrid, measureWidth, number } from "./operation_grid.js";
 import { named, sentenceOf } from "./operation_light.js";
 import { makePlayer } from "./operation_player.js";
 

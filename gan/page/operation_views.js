@@ -1,7 +1,8 @@
 // The four views below the stage: matrix, zero insertion, gradient, overlap.
 
 import * as math from "./operation_math.js";
-import { element, fill, makeGrid, number } from "./operation_grid.js";
+import { element, fill } from "./dom.js";
+import { makeGrid, number } from "./operation_grid.js";
 import { allowOneRow, caption, looks, pointable } from "./operation_stage.js";
 import { pairs } from "./operation_light.js";
 
