@@ -82,12 +82,18 @@ def test_directory_and_missing_file_are_refused(tmp_path: Path) -> None:
             read_checkpoint(path)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("flip") / "whole.pt"
+    save_checkpoint(path, checkpoint_of(1))
+    return path
+
+
 @settings(max_examples=400)
 @given(st.data())
-def test_flipped_bit_is_refused_or_harmless(tmp_path_factory, data: st.DataObject) -> None:
-    path = tmp_path_factory.mktemp("flip") / "a.pt"
-    save_checkpoint(path, checkpoint_of(1))
-    content = bytearray(path.read_bytes())
+def test_flipped_bit_is_refused_or_harmless(whole: Path, data: st.DataObject) -> None:
+    path = whole.with_name("a.pt")
+    content = bytearray(whole.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
