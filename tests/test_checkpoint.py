@@ -273,6 +273,25 @@ def test_writer_killed_at_any_moment_leaves_an_intact_file(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    rename = os.replace
+
+    def record(part: Path, path: Path) -> None:
+        done.append("replaced")
+        rename(part, path)
+
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: done.append(os.readlink(f"/proc/self/fd/{handle}"))
+    )
+    monkeypatch.setattr(os, "replace", record)
+    save_checkpoint(saved, checkpoint_of(2))
+    part = str(saved.with_name(".step_00000001.part.pt"))
+    assert done == [part, "replaced", str(saved.parent)]
+
+
 def test_newest_intact_checkpoint_is_found_and_damaged_ones_are_reported(tmp_path: Path) -> None:
     for step in (9, 10, 11):
         save_checkpoint(checkpoint_path(tmp_path, step), checkpoint_of(step))
