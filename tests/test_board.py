@@ -119,15 +119,6 @@ def test_stopped_run_is_in_hparams_with_its_curves(tmp_path: Path) -> None:
     assert board_of(tmp_path / "run").Scalars("3_loss/d")
 
 
-def test_event_files_of_earlier_versions_join_the_run(finished_run: Path, tmp_path: Path) -> None:
-    (finished_run / "tb").mkdir()
-    for path in finished_run.glob("events.*"):
-        path.rename(finished_run / "tb" / path.name)
-    train(tiny_config(tmp_path, train={"num_steps": 6}), finished_run, "cpu")
-    points = board_of(finished_run).Scalars("3_loss/d")
-    assert [event.step for event in points] == [16, 32, 48]
-
-
 def test_removed_run_directory_is_reported_once(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
