@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from gan import __version__
-from gan.errors import EXIT_DIVERGED, fail, one_message
+from gan.errors import EXIT_DIVERGED, fail, one_message, say
+from gan.paper.verbs import paper
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -67,7 +68,7 @@ def train(
     cfg = load_config(config, overrides)
     source, warnings = open_with_warnings(cfg)
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
     if dry_run:
         from gan.analysis.dry_run import dry_run as estimate
 
@@ -84,8 +85,9 @@ def train(
     if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
-        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
-        click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
+        on = [] if device == "auto" else ["--device", device]
+        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, *on]
+        say(f"to resume: {shlex.join(map(str, command))}")
     if run.ending and run.ending.is_signal:
         sys.exit(run.ending)
 
@@ -185,7 +187,8 @@ def walk(
     help="Evaluations with other latents and real images.",
 )
 @_SEED
-@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@click.option("--data-root", help="Folder of the real images [default: of own images, "
+              "that of the run; else $GAN_DATA, else data].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 @click.option(
     "--out", type=_PATH, help="A .json file; compare and report read RUN/evaluation.json."
@@ -198,18 +201,20 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Compare generated with real images.
 
-    Compares real images with each other too (the floor).
+    Compares real images with each other too: their distance is the floor.
     """
     import json
 
     if out:
         _check_out(out, force, (".json",))
+    from gan.analysis.evaluate import evaluate as run_evaluation
+    from gan.analysis.runs import own_images
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
-    from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.pretrained import load_generator
 
     on = choose_device(device)
+    data_root = data_root or own_images(run_or_checkpoint)
     trained = load_generator(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
     table = evaluation_table(record, len(trained.classes))
@@ -217,21 +222,23 @@ def evaluate(
     if out:
         write_record(record, out)
     if trained.checkpoint.data != record["data"]["checksum"]:
-        click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)
+        say("note: the checkpoint was trained on other images (checksums differ)")
 
 
 @main.command()
 @_RUN
-@click.option("--out", required=True, type=_PATH, help="An .onnx, .pt2 or .safetensors file.")
+@click.option(
+    "--out", required=True, type=_PATH, help="An .onnx, .pt2 or .safetensors file, or a folder."
+)
 @_FORCE
 def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     """Write the generator for other programs.
 
     Normalisation is folded into the weights. .onnx and .pt2 map z (N, Z), and labels (N,) with
     classes, to images (N, C, H, W) in [-1, 1], for any N; the file is kept only if its images are
-    those of PyTorch.
+    those of PyTorch. A folder has the layout of model hubs; every verb reads it.
     """
-    _check_out(out, force, (".onnx", ".pt2", ".safetensors"))
+    _check_out(out, force, (".onnx", ".pt2", ".safetensors", ""))
     import torch
 
     from gan.export import save_export
@@ -240,7 +247,7 @@ def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     trained = load_generator(run_or_checkpoint, torch.device("cpu"))
     for num, difference in save_export(trained, out).items():
         click.echo(f"batch of {num}: images differ from PyTorch's by at most {difference:.1e}")
-    click.echo(f"{out}: {out.stat().st_size:,} bytes of {trained.origin}")
+    click.echo(f"{out}: the generator of {trained.origin}")
 
 
 @main.command()
@@ -288,7 +295,8 @@ def invert(
 
 @main.command()
 @click.argument("runs", type=_PATH, nargs=-1, required=True)
-@click.option("--out", type=_PATH, help="A folder for compare.png (curves) and compare.csv.")
+@click.option("--out", type=_PATH, help="A folder for compare.png, compare.csv, and TensorBoard's "
+              "curves by training step.")  # fmt: skip
 def compare(runs: tuple[Path, ...], out: Path | None) -> None:
     """Compare runs: settings, scores and curves.
 
@@ -315,6 +323,22 @@ def report(run: Path, out: Path | None, force: bool) -> None:
 
     write_report(run, out)
     click.echo(out)
+
+
+@main.command()
+@_RUN
+@click.option("--out", required=True, type=_PATH, help="An .html file.")
+@_FORCE
+def page(run_or_checkpoint: Path, out: Path, force: bool) -> None:
+    """Write one HTML file that shows the generator at work.
+
+    It opens in a browser from the disk and needs no network. The page of a run shows its training
+    too.
+    """
+    _check_out(out, force, (".html",))
+    from gan.page.build import write_page
+
+    click.echo(f"{out}: {write_page(run_or_checkpoint, out):,} bytes")
 
 
 @main.command()
@@ -348,6 +372,9 @@ def config(config: Path, overrides: tuple[str, ...]) -> None:
     from gan.config.reader import describe, load_config
 
     click.echo(describe(load_config(config, overrides)))
+
+
+main.add_command(paper)
 
 
 def _check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:

@@ -16,13 +16,13 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from gan.metrics.evaluate import evaluate
 from torch import Tensor
 
 from gan.checkpoint import Checkpoint
 from gan.config.reader import parse_config
 from gan.errors import one_message
 from gan.latents import draw_labels, draw_latents
-from gan.metrics.evaluate import evaluate
 from gan.pretrained.card import extras, write_card
 from gan.pretrained.folder import write_folder
 from gan.pretrained.load import load_generator, read_source

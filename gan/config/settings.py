@@ -58,7 +58,6 @@ class DataConfig(Section):
     on_bad_image: Literal["error", "skip"] = Field(
         "error", description="what to do about an unreadable image: stop with a list, or skip it"
     )
-
     hold_out: float = Field(
         0.0,
         description="share of the images of source folder that is kept for evaluation",

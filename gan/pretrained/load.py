@@ -1,6 +1,7 @@
 """Finds a generator: a run, a checkpoint file, a folder, or the name of a shipped one."""
 
 import difflib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def read_source(source: str | Path) -> Checkpoint:
     An existing path wins over a name. Raises BadCheckpoint if it cannot be used, ConfigError if
     there is no such thing.
     """
-    path, names = Path(source).expanduser(), shipped_names()
+    path = Path(os.path.expanduser(source))  # leaves the ~ of an unknown user
+    names = shipped_names()
     if path.is_dir() and is_folder(path):
         return read_folder(path)
     if path.exists():

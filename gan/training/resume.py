@@ -1,5 +1,6 @@
 """Where a run starts: its newest good checkpoint, another run's networks, or initial weights."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,6 @@ def _initial_checkpoint(cfg: Config, read: Reader) -> Checkpoint | None:
     if cfg.train.init_from is None:
         return None
     try:
-        return read(Path(cfg.train.init_from).expanduser())
-    except (ValueError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        return read(Path(os.path.expanduser(cfg.train.init_from)))
+    except ValueError as error:
         raise ValueError(f"train.init_from: {error}") from None
