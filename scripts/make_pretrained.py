@@ -16,9 +16,9 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from gan.metrics.evaluate import evaluate
 from torch import Tensor
 
+from gan.analysis.evaluate import evaluate
 from gan.checkpoint import Checkpoint
 from gan.config.reader import parse_config
 from gan.errors import one_message

@@ -127,6 +127,13 @@ def test_a_saved_model_is_the_same_model(conditional_run: Path, tmp_path: Path) 
         assert first == second
 
 
+def test_a_model_is_not_saved_into_a_run(tiny_run: Path) -> None:
+    before = sorted(tiny_run.iterdir())
+    with pytest.raises(ConfigError, match="is a run; choose a folder of its own"):
+        load(tiny_run).save_pretrained(tiny_run)
+    assert sorted(tiny_run.iterdir()) == before
+
+
 def test_a_saved_model_has_a_card_with_front_matter(tiny_run: Path, tmp_path: Path) -> None:
     load(tiny_run).save_pretrained(tmp_path / "mine")
     _, front, text = (tmp_path / "mine" / "README.md").read_text().split("---\n", 2)
