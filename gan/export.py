@@ -39,8 +39,6 @@ def save_export(trained: Trained, out: Path) -> dict[int, float]:
     Raises ValueError, before anything is written, if there is a difference that can be seen.
     """
     if out.suffix not in _ENCODERS:
-        if (out / "checkpoints").is_dir():  # as a generator it would hide the run's checkpoints
-            raise ConfigError(f"{out} is a run; choose a folder of its own")
         write_folder(trained.checkpoint, out, **extras(trained.checkpoint))
         write_card(trained, out)
         return {}
