@@ -29,7 +29,7 @@ from gan.checkpoint import (
 from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
-from gan.errors import ConfigError
+from gan.errors import ConfigError, NonFinite
 from gan.files import replacing
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, autocast, choose_precision, send
@@ -49,6 +49,7 @@ class Trained:
     cfg: Config
     checkpoint: Checkpoint
     replay: Replay | None = None  # on a GPU
+    truncation: float = 1.0  # the factor of all latents
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,7 +63,8 @@ class Trained:
 
     def latents(self, num: int, seed: int) -> Tensor:
         """Returns the latents (N, Z) of a seed."""
-        return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
+        model = self.cfg.model
+        return draw_latents(num, model.z_dim, model.z_dist, seed=seed) * self.truncation
 
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
         """Returns the labels (N,) of a seed, or N times one class, given by name or number; with
@@ -79,22 +81,27 @@ class Trained:
 
     def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
         """Maps latents (N, Z) and labels (N,) to uint8 images (N, C, H, W)."""
-        return generate(self.generator, z, labels, self.precision, self.replay)
+        try:
+            return generate(self.generator, z, labels, self.precision, self.replay)
+        except NonFinite as error:
+            raise BadCheckpoint(f"{self.checkpoint.path}: {error}") from None
 
 
 def load_trained(
-    run_or_checkpoint: Path,
-    device: torch.device,
-    *,
-    data_root: str | None = None,
-    hardware: HardwareConfig | None = None,
+    run_or_checkpoint: Path, device: torch.device, *, data_root: str | None = None
 ) -> Trained:
-    """Loads the averaged generator of a checkpoint file, or of a run's newest good checkpoint.
+    """Loads the averaged generator of a checkpoint file, or of a run's newest good checkpoint."""
+    return make_trained(find_checkpoint(run_or_checkpoint), device, data_root=data_root)
 
-    Everything but the place of the data set (`data_root`, or the default) and how to compute
-    (`hardware`, or the default) comes from the file.
+
+def make_trained(
+    checkpoint: Checkpoint, device: torch.device, *, data_root: str | None = None
+) -> Trained:
+    """Makes the averaged generator of a checkpoint ready to sample.
+
+    Its settings are those of the checkpoint, except the place of the data set: `data_root`, or the
+    default.
     """
-    checkpoint = _find_checkpoint(run_or_checkpoint)
     try:
         cfg = parse_config(checkpoint.config, origin=str(checkpoint.path))
         if data_root is not None:
@@ -105,14 +112,15 @@ def load_trained(
         generator = build_generator(cfg, len(checkpoint.classes), checkpoint.g_ema)
     except (ConfigError, BadCheckpoint) as error:
         raise BadCheckpoint(f"{checkpoint.path}: {error}") from None
-    precision = choose_precision(hardware or HardwareConfig(), device)
-    _fold_norms(generator, precision)
+    precision = choose_precision(HardwareConfig(), device)
+    fold_norms(generator, precision.dtype)
     generator.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     replay = Replay() if device.type == "cuda" else None
     return Trained(generator, precision, cfg, checkpoint, replay)
 
 
-def _find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
+def find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
+    """Reads a checkpoint file, or a run's newest good checkpoint."""
     if not run_or_checkpoint.is_dir():
         return read_checkpoint(run_or_checkpoint)
     found, errors = newest_checkpoint(run_or_checkpoint / "checkpoints")
@@ -134,12 +142,12 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
     return generator.eval().requires_grad_(False)
 
 
-def _fold_norms(generator: Generator, precision: Precision) -> None:
+def fold_norms(generator: Generator, dtype: torch.dtype) -> None:
     """Folds each batch normalisation into the layer before it; its scale and shift are fixed."""
     layers: list[nn.Module] = []
     for layer in generator.layers:
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.ConvTranspose2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True).to(precision.dtype)
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True).to(dtype)
         else:
             layers.append(layer)
     generator.layers = nn.Sequential(*layers)
@@ -153,13 +161,17 @@ def generate(
     precision: Precision,
     replay: Replay | None = None,
 ) -> np.ndarray:
-    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; restores the mode."""
+    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; restores the mode.
+
+    Raises NonFinite if a pixel is not finite.
+    """
     device = next(generator.parameters()).device
     size = _GPU_BATCH if device.type == "cuda" else _BATCH
 
     def draw(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(precision, device):
-            return {"images": to_uint8(generator(**inputs))}
+            images = generator(**inputs)
+            return {"images": to_uint8(images), "finite": images.isfinite().all()}
 
     images = []
     was_training = generator.training
@@ -170,6 +182,8 @@ def generate(
             inputs = {k: send(v[start : start + size], device) for k, v in given.items()}
             drawn = replay(draw, inputs) if replay else draw(inputs)
             images.append(drawn["images"].cpu().numpy())
+            if not drawn["finite"]:
+                raise NonFinite("the generator's images are not finite")
     finally:
         generator.train(was_training)
     return np.concatenate(images)

@@ -48,10 +48,10 @@ def _experiment(verb: "Callable[..., Result]") -> click.Command:
         _check_out(out, force)
         from gan.machine.precision import choose_device
         from gan.paper.result import save
-        from gan.sampling import load_trained
+        from gan.pretrained import load_generator
 
         started = time.perf_counter()
-        trained = load_trained(run_or_checkpoint, choose_device(device), data_root=data_root)
+        trained = load_generator(run_or_checkpoint, choose_device(device), data_root=data_root)
         result = verb(trained, **options)
         save(result, trained, out, time.perf_counter() - started)
         click.echo("\n".join([*result.lines, f"{out}: {trained.origin}"]))
@@ -109,10 +109,10 @@ def probe(
     pixels; beside them, a network of the same shape is trained on the labels alone.
     """
     from gan.paper.probe import run
-    from gan.sampling import load_trained
+    from gan.pretrained import load_generator
 
     root, on = trained.cfg.data.root, next(trained.generator.parameters()).device
-    others = [load_trained(path, on, data_root=root) for path in also]
+    others = [load_generator(path, on, data_root=root) for path in also]
     return run(trained, others, labels=labels, draws=draws, seed=seed)
 
 
@@ -141,3 +141,60 @@ def nearest(trained: "Trained", seed: int, num: int) -> "Result":
     from gan.paper.nearest import run
 
     return run(trained, num=num, seed=seed)
+
+
+_NUM = click.option("--num", default=4000, show_default=True, type=click.IntRange(20, 1_000_000),
+                    help="Samples to look for the concepts in.")  # fmt: skip
+
+
+@_experiment
+@_NUM
+@click.option("--trials", default=200, show_default=True, type=click.IntRange(4, 100_000),
+              help="Sums, each of other samples.")  # fmt: skip
+@click.option("--trait", metavar="CONCEPT", help="What a has, and b and c have not.")
+@click.option("--start", metavar="CONCEPT", help="What a and b are.")
+@click.option("--end", metavar="CONCEPT", help="What c is.")
+def arithmetic(trained: "Trained", seed: int, **options: Any) -> "Result":
+    """Add and subtract concepts: a - b + c.
+
+    For runs without classes. A classifier chooses the latents and counts the results. By default
+    smiling women - other women + other men, or thick ones - thin ones + thin sevens. A CONCEPT is
+    an attribute or class of the classifier that ships for the data, or "thick", "slanted" (grey
+    images), "turned" (colour); "not NAME" is its opposite.
+    """
+    from gan.paper.arithmetic import run
+
+    return run(trained, seed=seed, **options)
+
+
+@_experiment
+@click.option("--points", default=9, show_default=True, type=click.IntRange(2, 1000),
+              help="Latents to visit.")  # fmt: skip
+@click.option("--steps", default=8, show_default=True, type=click.IntRange(2, 1000),
+              help="Images from one latent to the next.")  # fmt: skip
+@click.option("--nearest/--no-nearest", default=True, show_default=True,
+              help="Show the nearest training image of each of these latents.")  # fmt: skip
+def walk(trained: "Trained", seed: int, **options: Any) -> "Result":
+    """Walk between latents, and measure how evenly images change.
+
+    A generator that has memorised its training images would jump from one to the next.
+    """
+    from gan.paper.walk import run
+
+    return run(trained, seed=seed, **options)
+
+
+@_experiment
+@_NUM
+@click.option("--concept", metavar="CONCEPT", help="What to remove [default: Smiling, or 0].")
+@click.option("--layer", default=2, show_default=True, type=click.IntRange(1, 8),
+              help="Whose maps to drop; layer 2 has 8 pixels a side.")  # fmt: skip
+def ablate(trained: "Trained", seed: int, **options: Any) -> "Result":
+    """Remove a concept: drop the feature maps of G that draw it.
+
+    For runs without classes. Logistic regression finds the maps, and a classifier counts what is
+    left, beside as many random maps. A CONCEPT is as in `gan paper arithmetic`.
+    """
+    from gan.paper.ablate import run
+
+    return run(trained, seed=seed, **options)
