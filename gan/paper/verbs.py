@@ -109,10 +109,10 @@ def probe(
     pixels; beside them, a network of the same shape is trained on the labels alone.
     """
     from gan.paper.probe import run
-    from gan.sampling import load_trained
+    from gan.pretrained import load_generator
 
     root, on = trained.cfg.data.root, next(trained.generator.parameters()).device
-    others = [load_trained(path, on, data_root=root) for path in also]
+    others = [load_generator(path, on, data_root=root) for path in also]
     return run(trained, others, labels=labels, draws=draws, seed=seed)
 
 
