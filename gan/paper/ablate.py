@@ -138,8 +138,10 @@ def _draw(pairs: tuple[np.ndarray, np.ndarray], numbers: dict[str, Any]) -> Figu
     rows = [images[start : start + _SHOWN // 2] for start in range(0, len(pairs[0]), _SHOWN // 2)
             for images in pairs]  # fmt: skip
     left.imshow(grid(np.concatenate(rows), _SHOWN // 2).squeeze(), cmap="gray")
-    left.set(title=f"samples, and without a quarter of layer {numbers['layer']}'s maps",
-             xticks=[], yticks=[], ylabel=f"without  |  with {numbers['concept']}")  # fmt: skip
+    left.set(title=f"samples; below each row, the same without a quarter of layer "
+             f"{numbers['layer']}'s maps", xticks=[], yticks=[],
+             ylabel=f"others  |  {numbers['concept']}")  # fmt: skip
+    left.title.set_fontsize(9)
     counts = [*numbers["dropped"]]
     for kind, style in (("found", "-"), ("random", ":")):
         for key, color in (("left", "tab:red"), ("kept", "tab:blue")):
