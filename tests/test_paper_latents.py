@@ -104,11 +104,14 @@ def network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_sum_of_concepts_has_both_where_latents_are_the_concepts() -> None:
     given = {"trait": "up", "start": "not down", "end": "down"}
-    found = arithmetic.run(trained(Halves()), seed=0, num=1000, trials=100, **given)
+    found = arithmetic.run(trained(Halves()), seed=0, num=2000, trials=400, **given)
     both = {name: rate["both"] for name, rate in found.numbers["rates"].items()}
-    assert both["three latents"] > 0.95 > both["one latent"] > 0.6
-    assert both["three latents, noise"] > 0.95
-    assert both["three latents, b for a"] < 0.1
+    # normal numbers above 0.255 (a score of 1) have mean 0.967 and variance 0.311, so a concept is
+    # there with probability Phi(0.967 / sqrt(3 0.311 / E)) for E exemplars, 1 - that without a
+    assert both["one latent"] == pytest.approx(0.841**2, abs=0.07)
+    assert both["three latents"] == pytest.approx(0.958**2, abs=0.04)
+    assert both["three latents, noise"] == pytest.approx(0.958**2, abs=0.04)
+    assert both["three latents, b for a"] == pytest.approx(0.042 * 0.958, abs=0.04)
     assert both["random samples"] == pytest.approx(0.25, abs=0.06)
 
 

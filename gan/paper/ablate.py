@@ -28,10 +28,7 @@ _PENALTY = 10.0  # of the squared weights, for standardised activations
 def run(trained: Trained, *, seed: int, num: int, concept: str | None, layer: int) -> Result:
     """Finds the maps of hidden layer `layer` on `num` samples; drops them in others."""
     concept = concept or ("Smiling" if trained.cfg.data.source == "celeba" else "0")
-    layers = [module for module in trained.generator.layers if isinstance(module, nn.ReLU)]
-    if layer > len(layers):
-        raise ConfigError(f"--layer {layer}: this generator has {len(layers)} hidden layers")
-    chosen = layers[layer - 1]
+    chosen = _hidden_layer(trained, layer)
     pool = make_pool(trained, trained.latents(num + _NUM_TESTED, seed))
     has = torch.from_numpy(shows(pool.scores, concept))
     if has[:num].sum() < _FEWEST or not has[num:].any() or has[:num].all():
@@ -67,6 +64,13 @@ def run(trained: Trained, *, seed: int, num: int, concept: str | None, layer: in
     maps = order[: max(len(order) // _PARTS[-1], 1)]
     pairs = pool.images[shown], images_without(trained, chosen, pool.z[shown], maps)
     return Result(_draw(pairs, numbers), numbers, lines)
+
+
+def _hidden_layer(trained: Trained, number: int) -> nn.Module:
+    layers = [module for module in trained.generator.layers if isinstance(module, nn.ReLU)]
+    if number > len(layers):
+        raise ConfigError(f"--layer {number}: this generator has {len(layers)} hidden layers")
+    return layers[number - 1]
 
 
 def mean_activations(trained: Trained, layer: nn.Module, z: Tensor) -> Tensor:
