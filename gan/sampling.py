@@ -49,6 +49,7 @@ class Trained:
     cfg: Config
     checkpoint: Checkpoint
     replay: Replay | None = None  # on a GPU
+    truncation: float = 1.0  # the factor of all latents
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,7 +63,8 @@ class Trained:
 
     def latents(self, num: int, seed: int) -> Tensor:
         """Returns the latents (N, Z) of a seed."""
-        return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
+        model = self.cfg.model
+        return draw_latents(num, model.z_dim, model.z_dist, seed=seed) * self.truncation
 
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
         """Returns the labels (N,) of a seed, or N times one class, given by name or number; with

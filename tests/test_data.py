@@ -107,7 +107,7 @@ def test_missing_data_error_names_the_files(tmp_path: Path) -> None:
         open_source(DataConfig(source="mnist", root=str(tmp_path)))
     with pytest.raises(MissingData, match=r"img_align_celeba\.zip"):
         open_source(DataConfig(source="celeba", root=str(tmp_path)))
-    with pytest.raises(MissingData, match="does not exist"):
+    with pytest.raises(MissingData, match="is no folder or file"):
         open_source(folder_config(tmp_path / "nowhere"))
 
 

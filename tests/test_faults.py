@@ -21,10 +21,12 @@ from PIL import Image
 from torch import Tensor
 
 from gan.checkpoint import BadCheckpoint, numbered_checkpoints, read_checkpoint, save_checkpoint
+from gan.cli import main
 from gan.config.reader import ConfigError, load_config
 from gan.files import parse_row
 from gan.machine.ranks import Ranks
 from gan.machine.signals import stop_on_signals
+from gan.pretrained.folder import write_folder
 from gan.training import loop
 from gan.training.loop import train
 from gan.training.run_dir import locked, next_run_dir
@@ -203,16 +205,19 @@ def wait_for_rows(run_dir: Path, process: subprocess.Popen, num: int = 1) -> Non
         time.sleep(0.05)
 
 
-def test_a_run_whose_console_is_closed_continues(config: Path, tmp_path: Path) -> None:
-    """As with `2>&1 | head -1`; on a terminal that hangs up likewise."""
-    run_dir = tmp_path / "run"
-    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(run_dir)]
-    for steps, target in ((20, "pipe"), (40, "terminal")):
+def test_a_run_whose_console_is_closed_continues(config: Path, images: Path) -> None:
+    """As with `2>&1 | head -1`; on a terminal that hangs up likewise. Six images are warned of."""
+    run_dir = images.parent / "run"
+    own = ["--set", "data.source=folder", "--set", f"data.root={images}"]
+    command = [sys.executable, "-m", "gan", "train", str(config), *own, "--run-dir", str(run_dir)]
+    for steps, target in ((20, "pipe"), (30, "full"), (40, "terminal")):
         words = [*command, "--set", f"train.num_steps={steps}"]
         if target == "pipe":
             process = subprocess.Popen(words, stderr=subprocess.PIPE)
             assert process.stderr
             process.stderr.close()
+        elif target == "full":
+            process = subprocess.Popen(words, stderr=open("/dev/full", "w"))
         else:
             ours, theirs = pty.openpty()
             process = subprocess.Popen(words, stderr=theirs)
@@ -220,6 +225,18 @@ def test_a_run_whose_console_is_closed_continues(config: Path, tmp_path: Path) -
             os.close(ours)
         assert process.wait(timeout=200) == 0, target
     assert "done: step 40" in (run_dir / "log.txt").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize(("words", "code"), [
+    (["config", "none.yaml"], 2), (["compare", "none"], 1),
+])  # fmt: skip
+def test_exit_codes_do_not_depend_on_the_console(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], code: int
+) -> None:
+    monkeypatch.setattr(sys, "stderr", open("/dev/full", "w", buffering=1))
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == code
 
 
 def test_sighup_saves(config: Path, tmp_path: Path) -> None:
@@ -430,3 +447,28 @@ def test_ranks_with_other_images_refuse_to_train(
     loop._require_equal_ranks(cfg, "cats", Ranks(1, 2))
     with pytest.raises(ConfigError, match="images: rank 0 has checksum cats, rank 1 has dogs"):
         loop._require_equal_ranks(cfg, "dogs", Ranks(1, 2))
+
+
+@pytest.mark.timeout(100)  # a reader that opens the pipe waits for ever
+@pytest.mark.parametrize(("words", "name", "said"), [
+    (["data", "own.yaml"], "images", "images is no folder or file"),
+    (["sample", "folder", "--out", "a.png"], "folder/config.json", "not the description"),
+    (["sample", "whole", "--out", "a.png"], "whole/model.safetensors", "not a file"),
+    (["evaluate", "run", "--features", "a.safetensors"], "a.safetensors", "not a file"),
+    (["sample", "~nobody/x", "--out", "a.png"], "x", "no run, checkpoint or folder '~nobody/x'"),
+])  # fmt: skip
+def test_a_pipe_or_an_unknown_home_is_a_short_error(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: list[str], name: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("data: {source: folder, root: images}")
+    for folder in ("folder", "whole"):
+        Path(folder).mkdir()
+    Path("folder/model.safetensors").touch()
+    checkpoint = read_checkpoint(finished_run / "checkpoints" / "step_00000004.pt")
+    write_folder(checkpoint, tmp_path / "whole")
+    Path(name).unlink(missing_ok=True)
+    os.mkfifo(name)
+    shown = gan(*words)
+    assert shown.exit_code in (1, 2) and said in shown.output and len(shown.output) < 500

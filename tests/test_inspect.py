@@ -82,6 +82,7 @@ def test_at_most_500_headers_are_read(images: Path) -> None:
         (FIVE_BATCHES, {}, ""),
         ({"batch_size": 4, "num_steps": 30}, {}, "10 images are fewer than 5 batches of 4"),
         ({"batch_size": 2, "num_steps": 5005}, {}, "5,005 steps are 1,001 epochs of 10 images"),
+        ({"batch_size": 2, "num_steps": 5005, "max_minutes": 1.0}, {}, ""),  # fewer steps
         (
             FIVE_BATCHES,
             {"image_size": 64},

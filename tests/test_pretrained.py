@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from gan.checkpoint import BadCheckpoint, read_checkpoint
 from gan.errors import ConfigError
 from gan.pretrained import load_generator
-from gan.pretrained.folder import CONFIG, MODEL, read_folder, write_folder
-from gan.pretrained.load import SHIPPED, read_source, shipped_names
+from gan.pretrained.folder import read_folder, write_folder
+from gan.pretrained.load import read_source
+from gan.pretrained.shipped import CONFIG, MODEL, SHIPPED, shipped_names
 from tests.conftest import gan
 
 CPU = torch.device("cpu")

@@ -182,7 +182,7 @@ def _warn_of_number(cfg: Config, num: int) -> Iterator[str]:
             "images, or lower train.batch_size"
         )
     epochs = train.num_steps * train.batch_size / num
-    if epochs > _MAX_EPOCHS:
+    if epochs > _MAX_EPOCHS and train.max_minutes is None:
         fewer = max(1, _MAX_EPOCHS * num // train.batch_size)
         yield (
             f"{train.num_steps:,} steps are {epochs:,.0f} epochs of {num:,} images, which D may "

@@ -58,7 +58,6 @@ class DataConfig(Section):
     on_bad_image: Literal["error", "skip"] = Field(
         "error", description="what to do about an unreadable image: stop with a list, or skip it"
     )
-
     hold_out: float = Field(
         0.0,
         description="share of the images of source folder that is kept for evaluation",
@@ -166,8 +165,8 @@ class TrainConfig(Section):
     )
     init_from: str | None = Field(
         None,
-        description="checkpoint whose networks a new run starts from; learning rates and the "
-        "average of G start again",
+        description="checkpoint or shipped generator that a new run starts from; learning rates "
+        "and the average of G start again",
     )
     on_collapse: Literal["warn", "stop"] = _free(
         "warn", "after 50,000 images with a sign of collapse: warn, or save and stop"

@@ -5,8 +5,8 @@ import math
 
 from gan.checkpoint import save_checkpoint
 from gan.files import parse_row, read_json, replacing
-from gan.metrics.evaluate import score
 from gan.metrics.reference import Reference, choose_network, make_reference
+from gan.metrics.scores import score
 from gan.training.run import Run
 from gan.training.state import settle
 

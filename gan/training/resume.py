@@ -1,5 +1,8 @@
 """Where a run starts: its newest good checkpoint, another run's networks, or initial weights."""
 
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from reprlib import repr as brief
 
@@ -11,8 +14,10 @@ from gan.training.run import Run
 from gan.training.run_dir import locked
 from gan.training.state import environment, load_networks, restore
 
+Reader = Callable[[Path], Checkpoint]  # of what train.init_from names
 
-def check_start(run_dir: Path | None, cfg: Config) -> None:
+
+def check_start(run_dir: Path | None, cfg: Config, read: Reader) -> None:
     """Raises ValueError if the run cannot start: a directory that is in use or holds a run with
     other settings, or a checkpoint of train.init_from that cannot be read."""
     checkpoint = None
@@ -22,7 +27,7 @@ def check_start(run_dir: Path | None, cfg: Config) -> None:
     if checkpoint:
         _require_same_run(checkpoint, cfg, checkpoint.data)
     else:
-        _initial_checkpoint(cfg)
+        _initial_checkpoint(cfg, read)
 
 
 def resume(run: Run) -> list[str]:
@@ -76,22 +81,27 @@ def _require_same_run(checkpoint: Checkpoint, cfg: Config, data: str) -> None:
         )
 
 
-def initialise(run: Run) -> list[str]:
-    """Loads the networks of train.init_from, if it is set; returns notes for the log."""
-    checkpoint = _initial_checkpoint(run.cfg)
+def initialise(run: Run, read: Reader) -> list[str]:
+    """Loads the networks of train.init_from, if it is set; returns notes for the log.
+
+    D keeps its initial weights if the generator comes alone.
+    """
+    checkpoint = _initial_checkpoint(run.cfg, read)
     if checkpoint is None:
         return []
     try:
-        load_networks(run.state, checkpoint)
+        d = checkpoint.d or run.state.d.state_dict()
+        load_networks(run.state, replace(checkpoint, d=d))
     except BadCheckpoint as error:
         raise ValueError(f"train.init_from: {checkpoint.path}: {error}") from None
-    return [f"networks from {checkpoint.path}, step {checkpoint.step:,}"]
+    what = "networks" if checkpoint.d else "generator"
+    return [f"{what} from {checkpoint.path}, step {checkpoint.step:,}"]
 
 
-def _initial_checkpoint(cfg: Config) -> Checkpoint | None:
+def _initial_checkpoint(cfg: Config, read: Reader) -> Checkpoint | None:
     if cfg.train.init_from is None:
         return None
     try:
-        return read_checkpoint(Path(cfg.train.init_from).expanduser())
-    except (BadCheckpoint, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        return read(Path(os.path.expanduser(cfg.train.init_from)))
+    except ValueError as error:
         raise ValueError(f"train.init_from: {error}") from None
