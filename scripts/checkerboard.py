@@ -140,9 +140,9 @@ def page(rows: list[Row], real: float, cfg: Config, num: int, command: str) -> s
     end = "no" if most <= 1000 * real else "still"
     return f"""# The checkerboard, measured
 
-Does the layer that doubles the size leave a pattern in the images? At first yes, after training {end}
-(energy at the stride: at most {most:.2f} ‰, real images {1000 * real:.2f} ‰). Four layers, in the
-same training: {cfg.train.num_steps:,} steps of {cfg.train.batch_size} images of
+Does the layer that doubles the size leave a pattern in the images? At first yes, after training
+{end} (energy at the stride: at most {most:.2f} ‰, real images {1000 * real:.2f} ‰). The four layers
+had the same training: {cfg.train.num_steps:,} steps of {cfg.train.batch_size} images of
 {cfg.data.source}, seed {cfg.train.seed}. Measured with `{command}`
 on {time.strftime("%Y-%m-%d")}, on a CPU with {torch.get_num_threads()} threads,
 torch {torch.__version__}, commit {commit}.
