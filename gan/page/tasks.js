@@ -27,6 +27,11 @@ export const TASKS = {
     return { maps, milliseconds, whole: isWhole ? null : imageOf(generator, z, label) };
   },
 
+  // The image alone, with some channels switched off.
+  image({ z, label, off }) {
+    return { image: forward(generator, z, label, off).at(-1) };
+  },
+
   async images({ points }, report, isStale) {
     for (const [index, { z, label }] of points.entries()) {
       if (await isStale()) return;
