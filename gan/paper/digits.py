@@ -13,7 +13,7 @@ from torch import Tensor
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.errors import ConfigError
-from gan.paper.neighbours import CHUNK, as_rows, nearest_so_far
+from gan.paper.neighbours import CHUNK, as_rows, in_chunks, nearest_so_far
 from gan.paper.result import Result
 from gan.sampling import Trained, grid
 
@@ -34,8 +34,9 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
         )
     data = trained.cfg.data
     train, test = (pack(open_source(data, split), data) for split in ("train", "test"))
+    assert train.labels is not None
     errors = nearest_errors(test, sample_chunks(trained, num, seed))
-    real = nearest_errors(test, real_chunks(train))
+    real = nearest_errors(test, zip(in_chunks(train.images), in_chunks(train.labels), strict=True))
     numbers = {
         "num_test": len(test),
         "error_of_samples": {str(count): error for count, error in errors.items()},
@@ -57,14 +58,6 @@ def sample_chunks(trained: Trained, num: int, seed: int) -> Iterable[Labelled]:
         # the first chunk has the latents of `seed`
         z = trained.latents(len(labels), (seed + start // CHUNK * _SEED_STEP) % 2**31)
         yield trained.images(z, labels), labels.numpy()
-
-
-def real_chunks(train: PackedImages) -> Iterable[Labelled]:
-    """Yields the training images in their order."""
-    assert train.labels is not None
-    for start in range(0, len(train), CHUNK):
-        rows = slice(start, start + CHUNK)
-        yield train.images[rows], train.labels[rows]
 
 
 def nearest_errors(test: PackedImages, chunks: Iterable[Labelled]) -> dict[int, float]:

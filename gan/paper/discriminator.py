@@ -1,4 +1,4 @@
-"""The discriminator of a run as a feature extractor, and the same network with initial weights.
+"""The convolutional layers of D as features, trained and with initial weights.
 
 Shapes: N images, C channels, H x W pixels, F features.
 """
@@ -17,55 +17,46 @@ from gan.machine.precision import autocast
 from gan.nn.discriminator import Discriminator
 from gan.sampling import Trained
 
-_BATCH = 256
-_NORM_IMAGES = 4096  # that BatchNorm statistics are estimated from
+_BATCH, _NORM_IMAGES = 256, 4096
 _SIDE = 4  # of each layer after max-pooling
 
 
-def trained_layers(trained: Trained, real: np.ndarray) -> nn.Sequential:
-    """Returns the convolutional layers of D, frozen; `real` (N, C, H, W) are training images.
+def layers_of_d(
+    trained: Trained, real: np.ndarray, initial_seed: int | None = None
+) -> nn.Sequential:
+    """Returns the layers of D, frozen, or those that a run with `initial_seed` starts from.
 
-    BatchNorm has the statistics of real images, as in D's step on them; those in a checkpoint mix
-    real and fake ones. Raises ConfigError if there is no D, as in a generator that ships.
+    BatchNorm gets the statistics of `real` (N, C, H, W), as in D's step on real images; those in a
+    checkpoint mix real and fake ones. Raises ConfigError if there is no D.
     """
-    if not (weights := trained.checkpoint.d):
-        raise ConfigError(f"{trained.origin}: has no discriminator; use a run or its checkpoint")
-    d = _build(trained)
-    check_weights(d, weights, "d")
-    d.load_state_dict(weights)
-    return _freeze(d.features, real)
-
-
-def initial_layers(trained: Trained, real: np.ndarray, seed: int) -> nn.Sequential:
-    """Returns the same layers with initial weights, and BatchNorm statistics of real images."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _freeze(_build(trained).features, real)
-
-
-def _build(trained: Trained) -> Discriminator:
     cfg = trained.cfg
-    return Discriminator(cfg.model, cfg.data.image_shape, len(trained.classes))
-
-
-def _freeze(layers: nn.Sequential, real: np.ndarray) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(initial_seed or 0)
+        d = Discriminator(cfg.model, cfg.data.image_shape, len(trained.classes))
+    if initial_seed is None:
+        if not (weights := trained.checkpoint.d):
+            raise ConfigError(
+                f"{trained.origin}: has no discriminator; use a run or its checkpoint"
+            )
+        check_weights(d, weights, "d")
+        d.load_state_dict(weights)
     # drawn, because images often come class by class
     rows = np.random.default_rng(0).permutation(len(real))[:_NORM_IMAGES]
-    update_bn(_batches(layers, real[rows]), layers)
-    return layers.eval().requires_grad_(False)
-
-
-def _batches(layers: nn.Sequential, images: np.ndarray) -> Iterator[Tensor]:
-    for start in range(0, len(images), _BATCH):
-        yield to_input(layers, images[start : start + _BATCH])
+    update_bn(_batches(d.features, real[rows]), d.features)
+    return d.features.eval().requires_grad_(False)
 
 
 def to_input(layers: nn.Sequential, images: np.ndarray) -> Tensor:
     """Maps uint8 images (N, C, H, W) to [-1, 1], repeated if D sees several images as one."""
-    x = torch.tensor(images).float().div(127.5).sub(1)
     first = layers[0]
     assert isinstance(first, nn.Conv2d)
-    return x.repeat(1, first.in_channels // x.shape[1], 1, 1)
+    return (
+        torch.tensor(images).div(127.5).sub(1).repeat(1, first.in_channels // images.shape[1], 1, 1)
+    )
+
+
+def _batches(layers: nn.Sequential, images: np.ndarray) -> Iterator[Tensor]:
+    return (to_input(layers, images[i : i + _BATCH]) for i in range(0, len(images), _BATCH))
 
 
 @torch.no_grad()
@@ -81,3 +72,9 @@ def pooled(layers: nn.Sequential, images: np.ndarray, trained: Trained) -> Tenso
                     maps.append(adaptive_max_pool2d(x.float(), _SIDE).flatten(1))
         rows.append(torch.cat(maps, 1))
     return torch.cat(rows)
+
+
+@torch.no_grad()
+def peaks(layers: nn.Sequential, images: np.ndarray) -> Tensor:
+    """Maps uint8 images (N, C, H, W) to the maxima (N, F) of the last layer's feature maps."""
+    return torch.cat([layers(x).amax((2, 3)) for x in _batches(layers, images)])

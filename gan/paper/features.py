@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from gan.metrics.reference import choose_network
-from gan.paper.discriminator import initial_layers, to_input, trained_layers
+from gan.paper.discriminator import layers_of_d, peaks, to_input
 from gan.paper.neighbours import as_rows
 from gan.paper.result import Result
 from gan.sampling import Trained, grid
@@ -36,7 +36,7 @@ class _Guided(torch.autograd.Function):
 
 
 def run(trained: Trained, *, num: int, seed: int) -> Result:
-    """Shows which of `num` samples excite the first features most, and which pixels do.
+    """Shows which of `num` samples excite the first features most, and which of their pixels do.
 
     Measures over all features how alike the samples are that excite a feature: their mean distance,
     in shipped features or in pixels, divided by that of all samples.
@@ -44,62 +44,47 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
     samples = trained.images(trained.latents(num, seed), trained.labels(num, seed))
     network = choose_network(trained.cfg.data, next(trained.generator.parameters()).device)
     rows = network(samples).features if network else as_rows(samples)
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    figure = Figure(figsize=(11, 3.7), layout="constrained")
     numbers: dict[str, Any] = {
         "num_samples": num,
         "alike_in": network.name if network else "pixels",
     }
-    networks = {
-        "trained": trained_layers(trained, samples),
-        "random": initial_layers(trained, samples, seed),
-    }
-    for (name, layers), axis in zip(networks.items(), figure.subplots(1, 2), strict=True):
-        strongest = find_strongest(layers, samples)
-        spread = spreads(rows, strongest)
-        numbers[name] = {"mean_spread": float(spread.mean()), "median": float(spread.median())}
+    lines = []
+    panels = zip(("trained", "random"), (None, seed), figure.subplots(1, 2), strict=True)
+    for name, initial_seed, axis in panels:
+        layers = layers_of_d(trained, samples, initial_seed)
+        strongest = peaks(layers, samples).T.topk(_STRONGEST).indices  # (F, 9)
+        numbers[f"spread_{name}"] = spread = float(spreads(rows, strongest).mean())
         axis.imshow(_sheet(layers, samples, strongest), cmap="gray")
-        axis.set(title=f"{name} D: samples, and what excites a feature in them",
-                 xticks=[], yticks=[])  # fmt: skip
-        axis.set_ylabel("a feature a row")
-    lines = [
-        f"{name} D: the {_STRONGEST} samples that excite a feature most are "
-        f"{numbers[name]['mean_spread']:.2f} times as far apart as any samples"
-        for name in networks
-    ]
+        axis.set(title=f"{name} D: samples that excite a feature, and where",
+                 ylabel="a feature a row", xticks=[], yticks=[])  # fmt: skip
+        lines.append(
+            f"{name} D: the distance between the {_STRONGEST} samples that excite a feature most "
+            f"is {spread:.2f} of that between any samples"
+        )
     return Result(figure, numbers, lines)
-
-
-@torch.no_grad()
-def find_strongest(layers: nn.Sequential, images: np.ndarray) -> Tensor:
-    """Returns the indices (F, 9) of the images with the strongest activation of each feature."""
-    parts = np.array_split(images, max(1, len(images) // 256))
-    peaks = torch.cat([layers(to_input(layers, part)).amax((2, 3)) for part in parts])  # (N, F)
-    return peaks.T.topk(min(_STRONGEST, len(images))).indices
 
 
 def guided_gradient(layers: nn.Sequential, x: Tensor, feature: int) -> Tensor:
     """Returns the guided gradient (N, C, H, W) of a feature's strongest activation in each image,
     with respect to its pixels (Springenberg et al., 2014)."""
-    x = x.clone().requires_grad_()
-    y = x
+    y = x = x.clone().requires_grad_()
     for layer in layers:
         y = _Guided.apply(y) if isinstance(layer, nn.LeakyReLU) else layer(y)  # (N, F, H', W')
-    (gradient,) = torch.autograd.grad(y[:, feature].amax((1, 2)).sum(), x)
-    return gradient
+    return torch.autograd.grad(y[:, feature].amax((1, 2)).sum(), x)[0]
 
 
 def spreads(rows: Tensor, strongest: Tensor) -> Tensor:
     """Returns the mean distance (F,) of the chosen rows of each feature, relative to all rows."""
-    some = rows[torch.linspace(0, len(rows) - 1, min(len(rows), 500)).long()]
-    typical = torch.pdist(some).mean()
+    typical = torch.pdist(rows[:1000]).mean()
     return torch.stack([torch.pdist(rows[chosen]).mean() for chosen in strongest]) / typical
 
 
 def _sheet(layers: nn.Sequential, samples: np.ndarray, strongest: Tensor) -> np.ndarray:
     images = []
-    for feature in range(min(_FEATURES, len(strongest))):
-        shown = samples[strongest[feature, :_SHOWN]]
+    for feature, chosen in enumerate(strongest[:_FEATURES]):
+        shown = samples[chosen[:_SHOWN]]
         gradient = guided_gradient(layers, to_input(layers, shown), feature)[:, : shown.shape[1]]
         peak = gradient.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
         images += [shown, (gradient / peak * 127 + 128).byte().numpy()]
-    return grid(np.concatenate(images), 2 * min(_SHOWN, len(samples))).squeeze()
+    return grid(np.concatenate(images), 2 * _SHOWN).squeeze()

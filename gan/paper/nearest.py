@@ -15,7 +15,7 @@ from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.errors import ConfigError
 from gan.metrics.reference import choose_network, held_out_images
-from gan.paper.neighbours import CHUNK, as_rows, nearest_so_far
+from gan.paper.neighbours import as_rows, in_chunks, nearest_so_far
 from gan.paper.result import Result
 from gan.sampling import Trained, grid
 
@@ -73,8 +73,7 @@ def find_nearest(
     wanted = rows_of(images)
     if mirrored:
         wanted = torch.cat([wanted, rows_of(images[..., ::-1].copy())])
-    chunks = (rows_of(train[start : start + CHUNK]) for start in range(0, len(train), CHUNK))
-    *_, (_, distance, index) = nearest_so_far(wanted, chunks)
+    *_, (_, distance, index) = nearest_so_far(wanted, map(rows_of, in_chunks(train)))
     distance, way = distance.view(-1, len(images)).min(0)  # (N,), whether the mirror is nearer
     return Nearest(distance, index.view(-1, len(images)).gather(0, way[None])[0])
 

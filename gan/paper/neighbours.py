@@ -17,6 +17,11 @@ def as_rows(images: np.ndarray) -> Tensor:
     return torch.tensor(images).flatten(1).float().div(255)
 
 
+def in_chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields parts of an array, in its order."""
+    return (array[start : start + CHUNK] for start in range(0, len(array), CHUNK))
+
+
 def nearest_so_far(
     wanted: Tensor, chunks: Iterable[Tensor]
 ) -> Iterator[tuple[int, Tensor, Tensor]]:

@@ -19,9 +19,9 @@ from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.errors import ConfigError
 from gan.machine.precision import autocast
-from gan.paper.discriminator import initial_layers, pooled, to_input, trained_layers
+from gan.paper.discriminator import layers_of_d, pooled, to_input
 from gan.paper.result import Result
-from gan.paper.svm import Targets, fit_probe
+from gan.paper.svm import Targets, fit_and_score
 from gan.sampling import Trained
 
 _MAX_TEST = 10_000
@@ -45,22 +45,22 @@ def run(
     train, test = (answered(data, split) for split in ("train", "test"))
     stream = np.random.default_rng(seed)
     picks = [pick for count in labels for pick in _draw(train[1], count, draws, stream)]
-    known, picks = _part(train, np.unique(np.concatenate(picks))), _renumber(picks)
-    hidden = _part(test, np.sort(stream.permutation(len(test[0]))[:_MAX_TEST]))
+    pool = np.unique(np.concatenate(picks))  # the training images that are used
+    picks = [np.searchsorted(pool, pick) for pick in picks]
+    rows = np.sort(stream.permutation(len(test[0]))[:_MAX_TEST])
+    known, hidden = ((a[0][r], a[1].rows(r)) for a, r in ((train, pool), (test, rows)))
 
     def by_svm(features: Callable[[np.ndarray], Tensor]) -> Predict:
         rows, asked = features(known[0]), features(hidden[0])
-        return lambda pick: fit_probe(rows[pick], known[1].rows(pick)).scores(asked)
+        return lambda pick: fit_and_score(rows[pick], known[1].rows(pick), asked)
 
-    def by_layers(
-        one: Trained, layers_of: Callable[[Trained, np.ndarray], nn.Sequential]
-    ) -> Predict:
-        layers = layers_of(one, known[0])
+    def by_d(one: Trained, initial_seed: int | None = None) -> Predict:
+        layers = layers_of_d(one, known[0], initial_seed)
         return by_svm(lambda images: pooled(layers, images, one))
 
     ways: dict[str, Callable[[], Predict]] = {
-        **{_name(one): partial(by_layers, one, trained_layers) for one in [*others, trained]},
-        "random D": partial(by_layers, trained, partial(initial_layers, seed=seed)),
+        **{_name(one): partial(by_d, one) for one in [*others, trained]},
+        "random D": partial(by_d, trained, seed),
         "pixels": lambda: by_svm(lambda images: torch.tensor(images).flatten(1).float()),
         "supervised": lambda: lambda pick: _supervised(trained, known, hidden[0], pick, seed),
     }
@@ -128,23 +128,13 @@ def _draw(
     ]
 
 
-def _renumber(picks: list[np.ndarray]) -> list[np.ndarray]:
-    """Maps indices to their places among all that occur."""
-    pool = np.unique(np.concatenate(picks))
-    return [np.searchsorted(pool, pick) for pick in picks]
-
-
-def _part(all_: Answered, rows: np.ndarray) -> Answered:
-    return all_[0][rows], all_[1].rows(rows)
-
-
 def _supervised(
     trained: Trained, known: Answered, asked: np.ndarray, pick: np.ndarray, seed: int
 ) -> Tensor:
     """Trains the layers of D and a linear output on labels; returns scores of `asked`."""
     targets = (known[1].signs[pick] + 1) / 2
     loss = F.cross_entropy if known[1].exclusive else F.binary_cross_entropy_with_logits
-    layers = initial_layers(trained, known[0][pick], seed).requires_grad_(True).train()
+    layers = layers_of_d(trained, known[0][pick], seed).requires_grad_(True).train()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         size = layers(to_input(layers, known[0][:2])).flatten(1).shape[1]
