@@ -18,6 +18,7 @@ from torch.nn.functional import embedding, normalize
 from gan.errors import ConfigError
 from gan.files import replacing
 from gan.nn.generator import CLASS_RMS, Generator
+from gan.pretrained.card import extras, write_card
 from gan.pretrained.folder import write_folder
 from gan.sampling import Trained, build_generator, fold_norms
 
@@ -38,9 +39,8 @@ def save_export(trained: Trained, out: Path) -> dict[int, float]:
     Raises ValueError, before anything is written, if there is a difference that can be seen.
     """
     if out.suffix not in _ENCODERS:
-        if (out / "checkpoints").is_dir():  # as a generator it would hide the run's checkpoints
-            raise ConfigError(f"{out} is a run; choose a folder of its own")
-        write_folder(trained.checkpoint, out)
+        write_folder(trained.checkpoint, out, **extras(trained.checkpoint))
+        write_card(trained, out)
         return {}
     data, run = _ENCODERS[out.suffix](trained)
     differences = _differences(trained, run) if run else {}

@@ -75,8 +75,8 @@ class Trained:
         if only == "all" and names:
             return torch.arange(len(names)).repeat_interleave(-(-num // len(names)))
         if only not in names and not (only.isdigit() and int(only) < len(names)):
-            choices = ", ".join(names[:20]) or "none: it was trained without classes"
-            raise ConfigError(f"--label {only}: the classes of {self.origin} are {choices}")
+            choices = f"the classes {', '.join(names[:20])}" if names else "no classes"
+            raise ConfigError(f"--label {only}: {self.origin} has {choices}")
         return torch.full((num,), names.index(only) if only in names else int(only))
 
     def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Makes the folder of a shipped generator from a run that `gan evaluate --out` has evaluated.
+"""Makes the folder of a shipped generator from a run with an evaluation.json.
 
     gan evaluate runs/mnist --num 5000 --out runs/mnist/evaluation.json
     python scripts/make_pretrained.py runs/mnist mnist --discriminator --truncation 0.5,0.7,1
@@ -7,18 +7,18 @@ Weights are stored in half precision if that moves no pixel of 256 images by mor
 level, else in float32.
 """
 
+import itertools
 import json
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
-from gan.metrics.evaluate import evaluate
 from torch import Tensor
 
+from gan.analysis.evaluate import evaluate
 from gan.checkpoint import Checkpoint
 from gan.config.reader import parse_config
 from gan.errors import one_message
@@ -52,11 +52,15 @@ def images_of(checkpoint: Checkpoint, weights: dict[str, Tensor]) -> np.ndarray:
     return to_uint8(generator(z, labels)).numpy()
 
 
-def training_facts(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+def training_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     """Returns the command that repeats the run, its commit, and the number of its images."""
+    run = checkpoint.path.parent.parent
     call = json.loads((run / "meta.json").read_text())["calls"][-1]
-    config = next(word for word in shlex.split(call["command"]) if word.endswith(".yaml"))
-    command = f"gan train {config} --set train.num_steps={checkpoint.step}"
+    words = shlex.split(call["command"])
+    config = next(word for word in words if word.endswith(".yaml"))
+    sets = [after for word, after in itertools.pairwise(words) if word == "--set"]
+    kept = [f"--set {text}" for text in sets if not text.startswith("train.num_steps=")]
+    command = " ".join(["gan train", config, *kept, f"--set train.num_steps={checkpoint.step}"])
     return {"command": command, "commit": call["commit"], "images": call["images"]}
 
 
@@ -64,7 +68,7 @@ def truncation_rows(run: Path, factors: list[float], record: dict[str, Any]) -> 
     """Evaluates one draw for each factor; the other settings are those of the record."""
     rows = []
     for factor in factors:
-        trained = replace(load_generator(run, CPU), truncation=factor)
+        trained = load_generator(run, CPU, truncation=factor)
         found = evaluate(trained, num=record["num_generated"], draws=1, device=CPU)["values"]
         kept = {key: found[key] for key in ("frechet_distance", "precision", "recall")}
         rows.append({"truncation": factor, **kept})
@@ -73,18 +77,18 @@ def truncation_rows(run: Path, factors: list[float], record: dict[str, Any]) -> 
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run", type=click.Path(path_type=Path, exists=True))
 @click.argument("name")
 @click.option("--discriminator", is_flag=True, help="Ship D too.")
 @click.option("--truncation", help="Factors to evaluate, with commas between them.")
 def main(run: Path, name: str, discriminator: bool, truncation: str | None) -> None:
-    """Writes gan/pretrained/NAME from RUN."""
+    """Writes gan/pretrained/NAME from a run, or from one of its checkpoints."""
     with one_message():
         checkpoint = read_source(run)
         facts = extras(checkpoint)
         if not facts:
-            raise ValueError(f"{run}: evaluation.json is not of its newest checkpoint; see above")
-        facts["training"] = training_facts(run, checkpoint)
+            raise ValueError(f"{run}: the run has no evaluation.json of this checkpoint")
+        facts["training"] = training_facts(checkpoint)
         if truncation:
             factors = [float(word) for word in truncation.split(",")]
             facts["truncation"] = truncation_rows(run, factors, facts["evaluation"])

@@ -31,7 +31,7 @@ _CLASSIC = ("train.batch_size=64", "model.conditional=false", *_rate("2e-4"),
 
 # the config with which the records of celeba64 were made
 _FORMER_FACES = ("model.g_width=64", "model.d_width=64", "train.batch_size=64",
-                 "train.augment_ramp_epochs=null")  # fmt: skip
+                 "train.augment=diffaugment", "train.augment_ramp_epochs=null")  # fmt: skip
 
 
 def _with_baseline(

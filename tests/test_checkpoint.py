@@ -82,12 +82,18 @@ def test_directory_and_missing_file_are_refused(tmp_path: Path) -> None:
             read_checkpoint(path)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("flip") / "whole.pt"
+    save_checkpoint(path, checkpoint_of(1))
+    return path
+
+
 @settings(max_examples=400)
 @given(st.data())
-def test_flipped_bit_is_refused_or_harmless(tmp_path_factory, data: st.DataObject) -> None:
-    path = tmp_path_factory.mktemp("flip") / "a.pt"
-    save_checkpoint(path, checkpoint_of(1))
-    content = bytearray(path.read_bytes())
+def test_flipped_bit_is_refused_or_harmless(whole: Path, data: st.DataObject) -> None:
+    path = whole.with_name("a.pt")
+    content = bytearray(whole.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
@@ -265,6 +271,25 @@ def test_writer_killed_at_any_moment_leaves_an_intact_file(tmp_path: Path) -> No
     assert len(done.stdout.split()) == 16  # kills
     remove_unfinished(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    rename = os.replace
+
+    def record(part: Path, path: Path) -> None:
+        done.append("replaced")
+        rename(part, path)
+
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: done.append(os.readlink(f"/proc/self/fd/{handle}"))
+    )
+    monkeypatch.setattr(os, "replace", record)
+    save_checkpoint(saved, checkpoint_of(2))
+    part = str(saved.with_name(".step_00000001.part.pt"))
+    assert done == [part, "replaced", str(saved.parent)]
 
 
 def test_newest_intact_checkpoint_is_found_and_damaged_ones_are_reported(tmp_path: Path) -> None:

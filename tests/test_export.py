@@ -226,6 +226,7 @@ def test_exported_folder_gives_the_samples_of_the_run(
     conditional_run: Path, tmp_path: Path
 ) -> None:
     assert gan("export", conditional_run, "--out", tmp_path / "hub").exit_code == 0
+    assert (tmp_path / "hub" / "README.md").read_text().startswith("---\n")
     for source, name in ((conditional_run, "run"), (tmp_path / "hub", "folder")):
         assert gan("sample", source, "--out", tmp_path / f"{name}.npz").exit_code == 0
     run, folder = (np.load(tmp_path / f"{name}.npz") for name in ("run", "folder"))

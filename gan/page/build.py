@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gan.export import folded
 from gan.files import replacing
 from gan.page.bundle import bundle
@@ -30,26 +32,25 @@ def write_page(source: str | Path, out: Path) -> int:
     The page has the saved grids and curves of a run, and the discriminator of a model of grey
     images. Raises ConfigError if the generator has layers that are no transposed convolutions.
     """
-    import torch
-
-    trained = load_generator(source, torch.device("cpu"))
-    tensors, description = folded(trained)
-    generator = pack(tensors, {"kind": "generator", **description})
-    model = {"generator": generator, "discriminator": discriminator_of(trained)}
-    content = {
-        "name": Path(source).resolve().name if Path(source).exists() else str(source),
-        "step": trained.checkpoint.step,
-        "images_seen": trained.checkpoint.images_seen,
-        "source": trained.cfg.data.source,
-        **model,
-        "history": history_of(Path(source)),
-        "lesson": _lesson_beside(out),
-    }
-    html = page_of(content)
+    html = page_of(content_of(source, out))
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as part:
         part.write_text(html, encoding="utf-8")
     return len(html.encode())
+
+
+def content_of(source: str | Path, out: Path) -> dict[str, Any]:
+    """Returns what a page at `out` shows of a source."""
+    trained = load_generator(source, torch.device("cpu"))
+    tensors, description = folded(trained)
+    return {
+        "name": Path(source).resolve().name if Path(source).exists() else str(source),
+        "source": trained.cfg.data.source,
+        "generator": pack(tensors, {"kind": "generator", **description}),
+        "discriminator": discriminator_of(trained),
+        "history": history_of(Path(source)),
+        "lesson": _lesson_beside(out),
+    }
 
 
 def page_of(content: dict[str, Any]) -> str:

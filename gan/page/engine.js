@@ -75,8 +75,7 @@ export function backward(generator, maps, imageGradient) {
   return gradient.subarray(0, generator.zDim);
 }
 
-// Returns D's logits of an image: one for each class, or one alone, and how much the image looks like
-// each class to D.
+// Returns D's logits of an image: one for each class that it may be told, or one alone.
 export function judge(discriminator, image) {
   const { layers, classVectors } = discriminator;
   let x = image;
@@ -86,13 +85,12 @@ export function judge(discriminator, image) {
     x = apply(layer.products, layer.frame, x, layer.outShape, layer.bias);
     for (let i = 0; i < x.length; i++) if (x[i] < 0) x[i] *= layer.slope;
   }
-  if (!classVectors) return { logits: [x[0]], classLogits: null };
+  if (!classVectors) return [x[0]];
   const [channels, height, width] = layers.at(-1).inShape;
   const sums = sumMaps(features, channels, height * width);
-  const classLogits = Array.from({ length: classVectors.shape[0] }, (_, label) =>
-    sums.reduce((total, sum, c) => total + sum * classVectors.values[label * channels + c], 0),
+  return Array.from({ length: classVectors.shape[0] }, (_, label) =>
+    sums.reduce((total, sum, c) => total + sum * classVectors.values[label * channels + c], x[0]),
   );
-  return { logits: classLogits.map((logit) => x[0] + logit), classLogits };
 }
 
 function sumMaps(maps, channels, area) {

@@ -224,4 +224,5 @@ async function start() {
   follow(); // when every section has its height
 }
 
+globalThis.gan = ctx; // for the console
 start();

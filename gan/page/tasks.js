@@ -27,6 +27,11 @@ export const TASKS = {
     return { maps, milliseconds, whole: isWhole ? null : imageOf(generator, z, label) };
   },
 
+  // The image alone, with some channels switched off.
+  image({ z, label, off }) {
+    return { image: forward(generator, z, label, off).at(-1) };
+  },
+
   async images({ points }, report, isStale) {
     for (const [index, { z, label }] of points.entries()) {
       if (await isStale()) return;
@@ -34,8 +39,18 @@ export const TASKS = {
     }
   },
 
-  judge({ image }) {
-    return judge(discriminator, image);
+  // D's probability that an image is real, told its class.
+  judge({ image, label }) {
+    return { real: opinion(image, label) };
+  },
+
+  // D's opinions of random images of G, from the least real.
+  compare({ num }) {
+    const labels = Array.from({ length: num }, (_, i) => i % Math.max(1, generator.classes.length));
+    const opinions = labels.map((label) =>
+      opinion(imageOf(generator, drawLatent(generator), label), label),
+    );
+    return { opinions: opinions.sort((a, b) => a - b) };
   },
 
   // Gradient descent to the latent whose image is nearest to the given one (mean square).
@@ -61,6 +76,11 @@ export const TASKS = {
 };
 
 export const SEARCH_STEPS = STEPS;
+
+function opinion(image, label) {
+  const logits = judge(discriminator, image);
+  return 1 / (1 + Math.exp(-logits[logits.length > 1 ? label : 0]));
+}
 
 function meanSquare(a, b) {
   return a.reduce((sum, value, i) => sum + (value - b[i]) ** 2, 0) / a.length;

@@ -18,6 +18,7 @@ from gan.nn.discriminator import Discriminator
 from gan.sampling import Trained
 
 _LEVELS = 127  # a byte holds -127 to 127
+_NUM_SETTLE = 512  # generated images from which D's statistics are estimated
 
 
 def pack(tensors: dict[str, Tensor], description: dict[str, Any]) -> dict[str, Any]:
@@ -58,9 +59,11 @@ def quantise(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def discriminator_of(trained: Trained) -> dict[str, Any] | None:
-    """Returns the packed discriminator of a model of single grey images, None of others.
+    """Returns the packed discriminator of a model of grey images, None of others.
 
-    `layers.I.weight` (C_out, C_in, kH, kW) and `layers.I.bias` are convolutions with LeakyReLU
+    Its normalisations have the statistics of generated images, as when it met these in training:
+    then D(G(z)) is that of the curves. `layers.I.weight` (C_out, C_in, kH, kW) and `layers.I.bias` are
+    convolutions with LeakyReLU
     after all but the last, the head; `class_vectors` (K, F) are multiplied with the features.
     """
     cfg = trained.cfg
@@ -71,9 +74,23 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
         network = Discriminator(cfg.model, cfg.data.image_shape, len(trained.classes))
     check_weights(network, weights, "d")
     network.load_state_dict(weights, assign=True)
-    tensors, layers = _plain_layers(network.eval().requires_grad_(False))
+    network.requires_grad_(False)
+    _settle(network, trained)
+    tensors, layers = _plain_layers(network.eval())
     description = {"kind": "discriminator", "layers": layers}
     return pack(tensors, description)
+
+
+def _settle(network: Discriminator, trained: Trained) -> None:
+    """Gives the normalisations of D the mean and variance of generated images."""
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    labels = trained.labels(_NUM_SETTLE, seed=0)
+    images = trained.images(trained.latents(_NUM_SETTLE, seed=0), labels)
+    network.train()
+    network(torch.from_numpy(images).float() / 127.5 - 1, labels)
 
 
 def _plain_layers(network: Discriminator) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

@@ -20,7 +20,7 @@ from gan.sampling import Trained, generate, grid
 _PARTS = (16, 8, 4)  # an n-th of a layer's maps is dropped
 _DRAWS = 5  # of random maps
 _NUM_TESTED = 1000
-_SHOWN = 16  # samples with the concept, and without it
+_SHOWN = 12  # samples with the concept, and without it
 _FEWEST = 20  # samples with the concept
 _PENALTY = 10.0  # of the squared weights, for standardised activations
 
@@ -28,13 +28,10 @@ _PENALTY = 10.0  # of the squared weights, for standardised activations
 def run(trained: Trained, *, seed: int, num: int, concept: str | None, layer: int) -> Result:
     """Finds the maps of hidden layer `layer` on `num` samples; drops them in others."""
     concept = concept or ("Smiling" if trained.cfg.data.source == "celeba" else "0")
-    layers = [module for module in trained.generator.layers if isinstance(module, nn.ReLU)]
-    if layer > len(layers):
-        raise ConfigError(f"--layer {layer}: this generator has {len(layers)} hidden layers")
-    chosen = layers[layer - 1]
+    chosen = _hidden_layer(trained, layer)
     pool = make_pool(trained, trained.latents(num + _NUM_TESTED, seed))
     has = torch.from_numpy(shows(pool.scores, concept))
-    if has[:num].sum() < _FEWEST or not has[num:].any() or has[:num].all():
+    if has[:num].sum() < _FEWEST or not has[num:].any() or has[num:].all():
         raise ValueError(f"{has.sum()} of {len(has):,} samples show {concept}, which is too few "
                          "or too many; raise --num, or choose another concept")  # fmt: skip
     activations = mean_activations(trained, chosen, pool.z)
@@ -63,10 +60,18 @@ def run(trained: Trained, *, seed: int, num: int, concept: str | None, layer: in
         f"{row['found']['kept']:.0%} and {row['random']['kept']:.0%} are kept"
         for count, row in table.items()
     ]
-    shown = torch.cat([part.nonzero()[:_SHOWN, 0] for part in (has[num:], ~has[num:])]) + num
-    maps = order[: max(len(order) // _PARTS[-1], 1)]
-    pairs = pool.images[shown], images_without(trained, chosen, pool.z[shown], maps)
-    return Result(_draw(pairs, numbers), numbers, lines)
+    kinds = [part.nonzero()[:_SHOWN, 0] + num for part in (has[num:], ~has[num:])]
+    shown = torch.stack([kind[: min(map(len, kinds))] for kind in kinds])
+    made = images_without(trained, chosen, pool.z[shown.flatten()], order[: len(order) // 4 or 1])
+    rows = np.stack([pool.images[shown], made.reshape(pool.images[shown].shape)], 1)
+    return Result(_draw(rows, numbers), numbers, lines)
+
+
+def _hidden_layer(trained: Trained, number: int) -> nn.Module:
+    layers = [module for module in trained.generator.layers if isinstance(module, nn.ReLU)]
+    if number > len(layers):
+        raise ConfigError(f"--layer {number}: this generator has {len(layers)} hidden layers")
+    return layers[number - 1]
 
 
 def mean_activations(trained: Trained, layer: nn.Module, z: Tensor) -> Tensor:
@@ -132,14 +137,15 @@ def judge(
     return {"left": float(left[has].float().mean()), "kept": float(kept)}
 
 
-def _draw(pairs: tuple[np.ndarray, np.ndarray], numbers: dict[str, Any]) -> Figure:
-    figure = Figure(figsize=(11, 4), layout="constrained")
+def _draw(images: np.ndarray, numbers: dict[str, Any]) -> Figure:
+    """Draws images (with the concept or not, before or after, columns, C, H, W), and the shares."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-    rows = [images[start : start + _SHOWN // 2] for start in range(0, len(pairs[0]), _SHOWN // 2)
-            for images in pairs]  # fmt: skip
-    left.imshow(grid(np.concatenate(rows), _SHOWN // 2).squeeze(), cmap="gray")
-    left.set(title=f"samples, and without a quarter of layer {numbers['layer']}'s maps",
-             xticks=[], yticks=[], ylabel=f"without  |  with {numbers['concept']}")  # fmt: skip
+    sheet = grid(images.reshape(-1, *images.shape[3:]), images.shape[2])
+    left.imshow(sheet.squeeze(), cmap="gray")
+    left.set(title=f"{numbers['concept']}; without a quarter of layer {numbers['layer']}'s maps; "
+             "others; without the same maps", xticks=[], yticks=[])  # fmt: skip
+    left.title.set_fontsize(9)
     counts = [*numbers["dropped"]]
     for kind, style in (("found", "-"), ("random", ":")):
         for key, color in (("left", "tab:red"), ("kept", "tab:blue")):

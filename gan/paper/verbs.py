@@ -187,8 +187,8 @@ def walk(trained: "Trained", seed: int, **options: Any) -> "Result":
 @_experiment
 @_NUM
 @click.option("--concept", metavar="CONCEPT", help="What to remove [default: Smiling, or 0].")
-@click.option("--layer", default=2, show_default=True, type=click.IntRange(1, 8),
-              help="Whose maps to drop; layer 2 has 8 pixels a side.")  # fmt: skip
+@click.option("--layer", default=1, show_default=True, type=click.IntRange(1, 8),
+              help="Whose maps to drop; layer 1 has 4 to 7 pixels a side.")  # fmt: skip
 def ablate(trained: "Trained", seed: int, **options: Any) -> "Result":
     """Remove a concept: drop the feature maps of G that draw it.
 

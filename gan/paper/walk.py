@@ -101,5 +101,6 @@ def _draw(
         panel.set(title=f"distance to the next frame, in {name}", ylim=(0, None))
         panel.title.set_fontsize(9)
     panels[-1].set_xlabel("frame")
-    panels[0].legend(fontsize=8)
+    panels[0].set_ylim(0, 1.3)
+    panels[0].legend(fontsize=8, ncols=3, loc="upper center")
     return figure

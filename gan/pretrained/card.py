@@ -28,7 +28,7 @@ _MNIST = _Data(
     "[MNIST](http://yann.lecun.com/exdb/mnist/) (LeCun, Cortes and Burges, 1998), digits from "
     "NIST's Special Databases 1 and 3. Its authors name no licence. The weights have this "
     "project's licence, MIT.",
-    "A few digits are unclear or show another digit than the label.",
+    "A few digits are unclear.",
 )
 _DATA = {
     "mnist": _MNIST,
@@ -39,7 +39,7 @@ _DATA = {
         "[Fashion-MNIST](https://github.com/zalandoresearch/fashion-mnist) (Xiao, Rasul and "
         "Vollgraf, 2017; Zalando's articles), MIT licence. The weights have this project's "
         "licence, MIT.",
-        "Prints and lettering are blurred; sandals and bags vary less than real ones.",
+        "Printed patterns become blotches, and lettering cannot be read.",
     ),
     "cifar10": _Data(
         "license: mit\ndatasets:\n- uoft-cs/cifar10",
@@ -55,8 +55,8 @@ _DATA = {
         "[CelebA](https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html) (Liu, Luo, Wang and Tang, "
         "2015), photographs of celebrities from the web, for **non-commercial research only**. Use "
         "these weights for that alone.",
-        "The faces are those of no one, but have the bias of the data: mostly young, mostly "
-        "light-skinned, smiling, made-up celebrities. Hats, glasses and hands are often broken.",
+        "The faces have the bias of the data, which are photographs of celebrities. Hats and "
+        "glasses are often broken, and so are faces seen from the side.",
     ),
 }
 _OTHER = _Data(

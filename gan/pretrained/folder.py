@@ -136,9 +136,11 @@ def write_folder(
     """Writes the averaged generator of a checkpoint, and on request its D.
 
     `half` stores convolutions and class vectors as float16, and normalisations as they are. `more`
-    are further keys of config.json, such as the evaluation. Raises ValueError if `read_folder`
-    would refuse the folder.
+    are further keys of config.json, such as the evaluation. Raises ValueError if the folder is a
+    run, or `read_folder` would refuse it.
     """
+    if (folder / "checkpoints").is_dir():  # as a generator it would hide the run's checkpoints
+        raise ConfigError(f"{folder} is a run; choose a folder of its own")
     values = {
         "library_name": "gan",
         "format": _FORMAT,

@@ -105,7 +105,8 @@ class Model:
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder in hub layout: config.json, model.safetensors, README.md, samples.png.
 
-        Files of these names are replaced. Raises OSError if they cannot be written.
+        Files of these names are replaced. Raises ValueError if the folder is a run, OSError if they
+        cannot be written.
         """
         checkpoint = self.trained.checkpoint
         write_folder(checkpoint, Path(folder), **extras(checkpoint))
@@ -123,7 +124,7 @@ class Model:
 
 def _read(source: str | Path) -> Checkpoint:
     name = str(source)
-    is_local = os.path.lexists(Path(source).expanduser()) or name in shipped_names()
+    is_local = os.path.lexists(os.path.expanduser(source)) or name in shipped_names()
     if not is_local and hub.is_hub_name(name):
         return read_folder(hub.download(name))
     return read_source(source)
