@@ -4,7 +4,7 @@
 import { element, fill, number, placeIn } from "./dom.js";
 import { productsOf, stampOf, tapOf } from "./layers_math.js";
 
-const DIGITS = 2;
+const DIGITS = 3;
 
 // Returns { node, show }. `onFrom(channel)` chooses an input channel; `onInput({ y, x })` points at an
 // input pixel, `onOutput({ y, x })` at an output pixel.
@@ -21,8 +21,8 @@ export function makeMicroscope(ctx, { onFrom, onInput, onOutput }) {
     "div",
     {},
     title,
-    element("div", { className: "micro-maps" }, input.node, kernel, output.node),
-    sentence,
+    element("div", { className: "micro-maps" }, input.node, output.node),
+    element("div", { className: "micro-products" }, kernel, sentence),
     sums.node,
     total,
   );
@@ -89,7 +89,7 @@ function channelOf(maps, [, height, width], channel) {
 }
 
 function sizeOf([, height, width]) {
-  return `${height} × ${width}`;
+  return `${height}\u00a0×\u00a0${width}`;
 }
 
 function withText(parts) {

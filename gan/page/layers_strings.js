@@ -23,7 +23,7 @@ export const strings = {
     en: "Level {level}: {channels}, {height} × {width}. Arrow keys move from number to number, Enter is a click.",
     zh: "第 {level} 级：{channels}，{height} × {width}。方向键逐个移动，回车等于点击。",
   },
-  layers_link: { en: "this operation", zh: "这种运算" },
+  layers_link: { en: "try it", zh: "试一试" },
   layers_click: { en: "A click", zh: "点击" },
   layers_examine: { en: "keeps the number", zh: "固定这个数" },
   layers_switch: { en: "switches the channel off", zh: "关闭这个通道" },

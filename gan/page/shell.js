@@ -54,6 +54,7 @@ const redraw = latestOnly(async (point) => {
 
 const ctx = {
   content,
+  strings: STRINGS,
   ask,
   t: (key) => STRINGS[key]?.[state.language] ?? key,
   language: () => state.language,
@@ -129,7 +130,7 @@ function showTexts() {
   node("language").textContent = state.language === "en" ? "中文" : "English";
   node("language").lang = state.language === "en" ? "zh-CN" : "en";
   node("theme").textContent = t(isDark() ? "theme_light" : "theme_dark");
-  node("theme").setAttribute("aria-label", t("theme_label"));
+  node("theme").title = t("theme_label");
   showAbout();
 }
 
