@@ -40,8 +40,6 @@ class Board:
         self._writer: Any = None  # a SummaryWriter
         self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
         try:
-            for path in (run_dir / "tb").glob("events.*"):  # where earlier versions wrote them
-                path.rename(run_dir / path.name)
             self._writer = SummaryWriter(str(run_dir), purge_step=purge_step)
         except OSError as error:
             self._leave(error)
@@ -54,8 +52,7 @@ class Board:
 
     def histogram(self, key: str, values: Tensor, images_seen: int) -> None:
         """Writes a histogram of all elements of a tensor."""
-        array = values.detach().float().cpu().numpy()
-        self._add("histogram", key, array, images_seen, bins=64)
+        self._add("histogram", key, values.detach().float().cpu().numpy(), images_seen, bins=64)
 
     def image(self, key: str, grid: np.ndarray, images_seen: int) -> None:
         """Writes a uint8 grid (H, W, C)."""
@@ -92,7 +89,7 @@ class Board:
         about.plugin_data.plugin_name = f"{kind}s"
 
         def write(writer: Any) -> None:
-            made = getattr(summary, kind)(_tag(key), value, **options)
+            made = getattr(summary, kind)(tag_of(key), value, **options)
             made.value[0].metadata.CopyFrom(about)
             writer.file_writer.add_summary(made, images_seen)
 
@@ -117,7 +114,7 @@ class Board:
             self._excepthook(args)
 
 
-def _tag(key: str) -> str:
+def tag_of(key: str) -> str:
     """Returns the TensorBoard tag of a key in metrics.jsonl or evaluations.jsonl."""
     group, _, name = key.partition("/")
     if name.removesuffix("_floor") in _DISTANCES:

@@ -7,6 +7,7 @@ with `weights_only=True`, so it can hold tensors and plain values and cannot run
 import hashlib
 import io
 import os
+import pickletools
 import re
 import sys
 import zipfile
@@ -22,6 +23,9 @@ from gan.files import replacing
 
 FORMAT = 3
 _MAX_BYTES = 16 << 30
+_MAX_PICKLE_BYTES = 16 << 20  # all but the tensors; enough for 500,000 classes
+_MAX_NESTING = 1000
+_GLOBALS = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
 _NAME = re.compile(r"step_(\d{8}|[1-9]\d{8,})\.pt")
 
 
@@ -76,8 +80,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises BadCheckpoint, naming the file, if it is truncated, damaged, foreign or of another
     format.
     """
-    data = _read_verified(path)
+    data, pickles = _read_verified(path)
     try:
+        for values in pickles:
+            _check_pickle(values)
         payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception:  # torch's own message recommends unsafe loading, so it is not shown
         raise BadCheckpoint(
@@ -125,8 +131,8 @@ def _convert_format_2(config: dict[str, Any]) -> None:
             section[key] = None
 
 
-def _read_verified(path: Path) -> bytes:
-    """Reads a file and checks that it is an intact, uncompressed zip."""
+def _read_verified(path: Path) -> tuple[bytes, list[bytes]]:
+    """Reads a file and its pickles, and checks that it is an intact, uncompressed zip."""
     try:
         if not path.is_file():
             raise BadCheckpoint(f"{path}: no such file")
@@ -139,15 +145,56 @@ def _read_verified(path: Path) -> bytes:
         raise BadCheckpoint(f"{path}: larger than the available memory") from None
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            compressed = any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist())
+            members = archive.infolist()
+            compressed = any(m.compress_type != zipfile.ZIP_STORED for m in members)
             damaged = None if compressed else archive.testzip()
+            if not data.startswith(b"PK\x03\x04"):  # torch would read what is before the zip
+                raise ValueError("it does not start like one")
+            pickles = [archive.read(m) for m in members if m.filename.lower().endswith(".pkl")]
     except Exception as error:  # zipfile raises many kinds on damaged bytes
         raise BadCheckpoint(f"{path}: not a complete checkpoint file ({error})") from None
     if compressed:
         raise BadCheckpoint(f"{path}: compressed, which a checkpoint of gan never is")
     if damaged:
         raise BadCheckpoint(f"{path}: damaged (checksum of {damaged!r:.80} does not match)")
-    return data
+    return data, pickles
+
+
+def _check_pickle(pickle: bytes) -> None:
+    """Raises ValueError for what gan never writes: shared containers, deep nesting, other types.
+
+    Loading hashes keys, which takes 2^n steps for a tuple that holds twice a tuple that holds twice
+    another, and so on n times. A tuple nested a million deep overflows the stack.
+    """
+    if len(pickle) > _MAX_PICKLE_BYTES:
+        raise ValueError("larger than any that gan writes")
+    stack: list[int] = []  # an upper bound of the nesting of each value
+    below_marks: list[list[int]] = []
+    may_share: set[Any] = set()
+    previous = ""
+    for opcode, argument, _ in pickletools.genops(pickle):
+        name, inputs = opcode.name, opcode.stack_before
+        taken: list[int] = []
+        if pickletools.markobject in inputs:
+            taken, stack = stack, below_marks.pop()
+            inputs = inputs[: inputs.index(pickletools.markobject)]
+        if inputs:
+            taken, stack = stack[-len(inputs) :] + taken, stack[: -len(inputs)]
+        if name == "MARK":
+            below_marks.append(stack)
+            stack = []
+        elif opcode.stack_after:
+            stack.append(1 + max(taken, default=0))
+            if stack[-1] > _MAX_NESTING:
+                raise ValueError("nested too deeply")
+        if name.endswith("PUT"):
+            change = may_share.add if previous in ("BINUNICODE", "GLOBAL") else may_share.discard
+            change(argument)
+        elif name.endswith("GET") and argument not in may_share:
+            raise ValueError("a container occurs twice")
+        elif name == "GLOBAL" and not _GLOBALS.fullmatch(str(argument)):
+            raise ValueError(f"holds {argument}")
+        previous = name
 
 
 def check_weights(module: nn.Module, weights: Any, name: str) -> None:
@@ -188,12 +235,16 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoi
     """
     errors: list[BadCheckpoint] = []
     seen: set[Path] = set()
-    while paths := [path for path in numbered_checkpoints(folder).values() if path not in seen]:
-        seen.add(paths[0])
+    while found := [item for item in numbered_checkpoints(folder).items() if item[1] not in seen]:
+        step, path = found[0]
+        seen.add(path)
         try:
-            return read_checkpoint(paths[0]), errors
+            checkpoint = read_checkpoint(path)
+            if checkpoint.step != step:  # or a copy would take a run back again and again
+                raise BadCheckpoint(f"{path}: a copy of step {checkpoint.step:,}; rename it")
+            return checkpoint, errors
         except BadCheckpoint as error:
-            if os.path.lexists(paths[0]):
+            if os.path.lexists(path):
                 errors.append(error)
     return None, errors
 

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from gan import __version__
-from gan.errors import EXIT_DIVERGED, fail, one_message
+from gan.errors import EXIT_DIVERGED, fail, one_message, say
+from gan.paper.verbs import paper
 
 _PATH = click.Path(path_type=Path)
 _RUN = click.argument("run_or_checkpoint", type=_PATH)
@@ -61,29 +62,32 @@ def train(
     stop) collapse, 4 disk full; 129, 130 and 143 stopped by SIGHUP, SIGINT and SIGTERM after
     saving.
     """
-    from gan.analysis.inspect import warnings_before_training
+    from gan.analysis.inspect import open_with_warnings
     from gan.config.reader import load_config
 
     cfg = load_config(config, overrides)
-    for warning in warnings_before_training(cfg):
-        click.echo(f"warning: {warning}", err=True)
+    source, warnings = open_with_warnings(cfg)
+    for warning in warnings:
+        say(f"warning: {warning}")
     if dry_run:
         from gan.analysis.dry_run import dry_run as estimate
 
-        click.echo(estimate(cfg, device))
+        click.echo(estimate(cfg, device, source))
         return
     from gan.machine.ranks import under_torchrun
+    from gan.pretrained.load import read_source
     from gan.training.loop import train as run_training
     from gan.training.run import Ending
 
-    run = run_training(cfg, run_dir, device, name=config.stem)
+    run = run_training(cfg, run_dir, device, name=config.stem, source=source, read=read_source)
     if run.ending == Ending.COLLAPSED:
         fail(run.describe_collapse(), EXIT_DIVERGED)
     if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
-        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, "--device", device]
-        click.echo(f"stopped and saved; to resume: {shlex.join(map(str, command))}", err=True)
+        on = [] if device == "auto" else ["--device", device]
+        command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, *on]
+        say(f"to resume: {shlex.join(map(str, command))}")
     if run.ending and run.ending.is_signal:
         sys.exit(run.ending)
 
@@ -94,6 +98,8 @@ def train(
 @_SEED
 @click.option("--out", required=True, type=_PATH, help="A .png or .jpg grid, .npz, or a folder.")
 @click.option("--label", help="Only this class, by name or number, or all (conditional runs).")
+@click.option("--truncation", default=1.0, type=click.FloatRange(0, 1, min_open=True),
+              help="Multiply latents: below 1, images are typical, less varied.")  # fmt: skip
 @click.option("--columns", type=click.IntRange(1), help="Of the grid [default: a square].")
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(1, 64),
               help="Repeat each pixel so many times.")  # fmt: skip
@@ -101,22 +107,37 @@ def train(
 @_FORCE
 def sample(
     run_or_checkpoint: Path, num: int, seed: int, out: Path, label: str | None,
-    columns: int | None, scale: int, device: str, force: bool,
+    truncation: float, columns: int | None, scale: int, device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Write images of a run or of a checkpoint file.
+    """Write images of a run, a checkpoint or a shipped generator.
 
-    Of a run, the newest checkpoint is used. The same seed gives the same images; the first k of
-    --num n are those of --num k. --label all gives a grid with one class a row, and rounds --num
-    up to whole rows.
+    `gan models` lists the shipped ones. Of a run, the newest checkpoint is used. The same seed
+    gives the same images; the first k of --num n are those of --num k. --label all gives a grid
+    with one class a row, and rounds --num up to whole rows.
     """
     _check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
     from gan.pretrained import load_generator
     from gan.sampling import save_samples
 
-    trained = load_generator(run_or_checkpoint, choose_device(device))
+    trained = load_generator(run_or_checkpoint, choose_device(device), truncation=truncation)
     num = save_samples(trained, out, num, seed, label, columns=columns, scale=scale)
     click.echo(f"{out}: {num} images of {trained.origin}")
+
+
+@main.command()
+def models() -> None:
+    """List the shipped generators.
+
+    Their names work in place of a run. The distance is that of `gan evaluate`, with its floor.
+    """
+    from gan.pretrained.shipped import table
+
+    rows = table()
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 @main.command()
@@ -166,7 +187,8 @@ def walk(
     help="Evaluations with other latents and real images.",
 )
 @_SEED
-@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@click.option("--data-root", help="Folder of the real images [default: of own images, "
+              "that of the run; else $GAN_DATA, else data].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 @click.option(
     "--out", type=_PATH, help="A .json file; compare and report read RUN/evaluation.json."
@@ -179,18 +201,20 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Compare generated with real images.
 
-    Compares real images with each other too (the floor).
+    Compares real images with each other too: their distance is the floor.
     """
     import json
 
     if out:
         _check_out(out, force, (".json",))
+    from gan.analysis.evaluate import evaluate as run_evaluation
+    from gan.analysis.runs import own_images
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
-    from gan.metrics.evaluate import evaluate as run_evaluation
     from gan.pretrained import load_generator
 
     on = choose_device(device)
+    data_root = data_root or own_images(run_or_checkpoint)
     trained = load_generator(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
     table = evaluation_table(record, len(trained.classes))
@@ -198,21 +222,23 @@ def evaluate(
     if out:
         write_record(record, out)
     if trained.checkpoint.data != record["data"]["checksum"]:
-        click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)
+        say("note: the checkpoint was trained on other images (checksums differ)")
 
 
 @main.command()
 @_RUN
-@click.option("--out", required=True, type=_PATH, help="An .onnx, .pt2 or .safetensors file.")
+@click.option(
+    "--out", required=True, type=_PATH, help="An .onnx, .pt2 or .safetensors file, or a folder."
+)
 @_FORCE
 def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     """Write the generator for other programs.
 
     Normalisation is folded into the weights. .onnx and .pt2 map z (N, Z), and labels (N,) with
     classes, to images (N, C, H, W) in [-1, 1], for any N; the file is kept only if its images are
-    those of PyTorch.
+    those of PyTorch. A folder has the layout of model hubs; every verb reads it.
     """
-    _check_out(out, force, (".onnx", ".pt2", ".safetensors"))
+    _check_out(out, force, (".onnx", ".pt2", ".safetensors", ""))
     import torch
 
     from gan.export import save_export
@@ -221,7 +247,7 @@ def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     trained = load_generator(run_or_checkpoint, torch.device("cpu"))
     for num, difference in save_export(trained, out).items():
         click.echo(f"batch of {num}: images differ from PyTorch's by at most {difference:.1e}")
-    click.echo(f"{out}: {out.stat().st_size:,} bytes of {trained.origin}")
+    click.echo(f"{out}: the generator of {trained.origin}")
 
 
 @main.command()
@@ -269,7 +295,8 @@ def invert(
 
 @main.command()
 @click.argument("runs", type=_PATH, nargs=-1, required=True)
-@click.option("--out", type=_PATH, help="A folder for compare.png (curves) and compare.csv.")
+@click.option("--out", type=_PATH, help="A folder for compare.png, compare.csv, and TensorBoard's "
+              "curves by training step.")  # fmt: skip
 def compare(runs: tuple[Path, ...], out: Path | None) -> None:
     """Compare runs: settings, scores and curves.
 
@@ -345,6 +372,9 @@ def config(config: Path, overrides: tuple[str, ...]) -> None:
     from gan.config.reader import describe, load_config
 
     click.echo(describe(load_config(config, overrides)))
+
+
+main.add_command(paper)
 
 
 def _check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:

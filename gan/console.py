@@ -24,9 +24,9 @@ class Console:
         self._last_status = -math.inf
         self._bar = None
         if sys.stderr.isatty():
-            text = f"{step:,}/{num_steps:,}"
-            self._bar = tqdm(total=max(step, num_steps), initial=step, bar_format=_SHAPE,
-                             desc=text, ncols=_columns(), position=0)  # fmt: skip
+            done, text = min(1.0, step / num_steps), f"{step:,}/{num_steps:,}"
+            self._bar = tqdm(total=1.0, initial=done, bar_format=_SHAPE, desc=text,
+                             ncols=_columns(), position=0)  # fmt: skip
 
     def say(self, text: str) -> None:
         """Prints a line and writes it to log.txt."""
@@ -37,15 +37,15 @@ class Console:
             else:
                 print(text, file=sys.stderr, flush=True)
 
-    def show(self, step: int, fields: Sequence[str]) -> None:
-        """Updates the status line with as many of the fields, the first ones, as fit."""
+    def show(self, done: float, fields: Sequence[str]) -> None:
+        """Shows the share that is done, and as many of the fields, the first ones, as fit."""
         if self._bar is None:
             return
         with self._guarded():
             columns = _columns()
             texts = list(accumulate(fields, "{}  {}".format))
             fit = [text for text in texts if len(text) <= columns - _SHORTEST]
-            self._bar.ncols, self._bar.n = columns, step
+            self._bar.ncols, self._bar.n = columns, done
             self._bar.set_description_str((fit or texts)[-1 if fit else 0])
 
     def status(self, fields: Sequence[str]) -> None:

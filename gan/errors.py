@@ -1,6 +1,7 @@
 """User-facing errors and the exit codes of `gan`."""
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,5 +59,13 @@ def _exhausted_memory(error: Exception) -> str:
 
 def fail(message: str, code: int) -> NoReturn:
     """Ends the program with one message."""
-    click.echo(f"Error: {message}", err=True)
+    say(f"Error: {message}")
     sys.exit(code)
+
+
+def say(text: str) -> None:
+    """Prints a line to stderr; a console that cannot be written changes nothing else."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # else Python fails to flush it and exits with 120

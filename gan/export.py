@@ -18,6 +18,8 @@ from torch.nn.functional import embedding, normalize
 from gan.errors import ConfigError
 from gan.files import replacing
 from gan.nn.generator import CLASS_RMS, Generator
+from gan.pretrained.card import extras, write_card
+from gan.pretrained.folder import write_folder
 from gan.sampling import Trained, build_generator, fold_norms
 
 _FORMAT = 1
@@ -30,12 +32,16 @@ Program = Callable[[dict[str, Tensor]], Tensor]
 
 
 def save_export(trained: Trained, out: Path) -> dict[int, float]:
-    """Writes a .safetensors, .onnx or .pt2 file; an existing one is replaced.
+    """Writes a folder in the layout of hubs, or a .safetensors, .onnx or .pt2 file.
 
-    Returns the largest difference between its images and those of the network with its
-    normalisations in float64, by batch size; nothing for .safetensors, which is not a program.
+    Existing files are replaced. For .onnx and .pt2, returns the largest difference between the
+    images of the file and those of the network with its normalisations in float64, by batch size.
     Raises ValueError, before anything is written, if there is a difference that can be seen.
     """
+    if out.suffix not in _ENCODERS:
+        write_folder(trained.checkpoint, out, **extras(trained.checkpoint))
+        write_card(trained, out)
+        return {}
     data, run = _ENCODERS[out.suffix](trained)
     differences = _differences(trained, run) if run else {}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,8 @@ def remove_unfinished(folder: Path) -> None:
 
 def read_json(path: Path) -> Any:
     """Returns the value of a JSON file, or None if it is missing, damaged or over 16 MiB."""
+    if not path.is_file():  # a pipe would wait for ever
+        return None
     try:
         with open(path, "rb") as file:
             return json.loads(file.read(_MAX_JSON_BYTES))

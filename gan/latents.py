@@ -45,18 +45,3 @@ def class_rows(num_classes: int, columns: int) -> Tensor:
     """Returns the labels of a grid with one class a row: several rows if they are few, at most 20
     classes."""
     return torch.arange(min(num_classes, 20)).repeat_interleave(columns * max(1, 8 // num_classes))
-
-
-def interpolate(start: Tensor, end: Tensor, steps: int, dist: ZDist) -> Tensor:
-    """Returns (steps, Z) from `start` (Z,) towards `end`, without `end`.
-
-    Spherical for normal z, which keeps their length typical (White, 2016); linear for uniform z.
-    """
-    t = torch.arange(steps, dtype=start.dtype)[:, None] / steps
-    if dist == "uniform":
-        return start + t * (end - start)
-    cosine = torch.dot(start, end) / (start.norm() * end.norm())
-    angle = torch.acos(cosine.clamp(-1, 1))
-    if angle < 1e-4:
-        return start + t * (end - start)
-    return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)

@@ -29,7 +29,7 @@ from gan.checkpoint import (
 from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
-from gan.errors import ConfigError
+from gan.errors import ConfigError, NonFinite
 from gan.files import replacing
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, autocast, choose_precision, send
@@ -49,6 +49,7 @@ class Trained:
     cfg: Config
     checkpoint: Checkpoint
     replay: Replay | None = None  # on a GPU
+    truncation: float = 1.0  # the factor of all latents
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,7 +63,8 @@ class Trained:
 
     def latents(self, num: int, seed: int) -> Tensor:
         """Returns the latents (N, Z) of a seed."""
-        return draw_latents(num, self.cfg.model.z_dim, self.cfg.model.z_dist, seed=seed)
+        model = self.cfg.model
+        return draw_latents(num, model.z_dim, model.z_dist, seed=seed) * self.truncation
 
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
         """Returns the labels (N,) of a seed, or N times one class, given by name or number; with
@@ -73,13 +75,16 @@ class Trained:
         if only == "all" and names:
             return torch.arange(len(names)).repeat_interleave(-(-num // len(names)))
         if only not in names and not (only.isdigit() and int(only) < len(names)):
-            choices = ", ".join(names[:20]) or "none: it was trained without classes"
-            raise ConfigError(f"--label {only}: the classes of {self.origin} are {choices}")
+            choices = f"the classes {', '.join(names[:20])}" if names else "no classes"
+            raise ConfigError(f"--label {only}: {self.origin} has {choices}")
         return torch.full((num,), names.index(only) if only in names else int(only))
 
     def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
         """Maps latents (N, Z) and labels (N,) to uint8 images (N, C, H, W)."""
-        return generate(self.generator, z, labels, self.precision, self.replay)
+        try:
+            return generate(self.generator, z, labels, self.precision, self.replay)
+        except NonFinite as error:
+            raise BadCheckpoint(f"{self.checkpoint.path}: {error}") from None
 
 
 def load_trained(
@@ -156,13 +161,17 @@ def generate(
     precision: Precision,
     replay: Replay | None = None,
 ) -> np.ndarray:
-    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; restores the mode."""
+    """Maps latents (N, Z) to uint8 images (N, C, H, W), in eval mode; restores the mode.
+
+    Raises NonFinite if a pixel is not finite.
+    """
     device = next(generator.parameters()).device
     size = _GPU_BATCH if device.type == "cuda" else _BATCH
 
     def draw(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(precision, device):
-            return {"images": to_uint8(generator(**inputs))}
+            images = generator(**inputs)
+            return {"images": to_uint8(images), "finite": images.isfinite().all()}
 
     images = []
     was_training = generator.training
@@ -173,6 +182,8 @@ def generate(
             inputs = {k: send(v[start : start + size], device) for k, v in given.items()}
             drawn = replay(draw, inputs) if replay else draw(inputs)
             images.append(drawn["images"].cpu().numpy())
+            if not drawn["finite"]:
+                raise NonFinite("the generator's images are not finite")
     finally:
         generator.train(was_training)
     return np.concatenate(images)

@@ -18,11 +18,11 @@ import torch
 from benchmark_parts import machine
 from checkerboard import speed, stride_energy
 
+from gan.analysis.evaluate import evaluate
 from gan.config.reader import load_config
 from gan.config.settings import Config
 from gan.data.datasets import open_source
 from gan.data.pack import pack
-from gan.metrics.evaluate import evaluate
 from gan.sampling import load_trained
 from gan.training.loop import train
 from gan.training.run_dir import source_commit

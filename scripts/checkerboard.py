@@ -134,12 +134,15 @@ def page(rows: list[Row], real: float, cfg: Config, num: int, command: str) -> s
         f"| {row.distance:.1f} | {row.images_per_s:,.0f} |"
         for row in rows
     ]
-    lines.append(f"| real images | | {1000 * real:.2f} ‰ | 0 | |")
+    lines.append(f"| real images | | {1000 * real:.2f} ‰ | | |")
     commit = (source_commit() or "unknown")[:7]
+    most = 1000 * max(row.energy_end for row in rows)
+    end = "no" if most <= 1000 * real else "still"
     return f"""# The checkerboard, measured
 
-Does the layer that doubles the size leave a pattern in the images? Four such layers are compared in
-the same training: {cfg.train.num_steps:,} steps of {cfg.train.batch_size} images of
+Does the layer that doubles the size leave a pattern in the images? At first yes, after training
+{end} (energy at the stride: at most {most:.2f} ‰, real images {1000 * real:.2f} ‰). The four layers
+had the same training: {cfg.train.num_steps:,} steps of {cfg.train.batch_size} images of
 {cfg.data.source}, seed {cfg.train.seed}. Measured with `{command}`
 on {time.strftime("%Y-%m-%d")}, on a CPU with {torch.get_num_threads()} threads,
 torch {torch.__version__}, commit {commit}.
@@ -155,7 +158,7 @@ column of the highest frequency. A pattern that repeats every second pixel has i
 mode; *trained* on {num:,} images of the averaged generator, as 8-bit pixels. *Distance* is the
 Fréchet distance to {num:,} real images in the features of this project's {cfg.data.source} network
 (`gan/metrics`); it is not an FID. Each layer was trained with one seed only, so the variation
-between seeds is not known.
+between seeds is not known, and neither is the distance of real images to other real ones.
 
 [The lesson](transposed_convolution.md) explains where the pattern comes from, and why resizing and
 ICNR start without it.

@@ -17,6 +17,7 @@ import torch
 from benchmark_parts import machine
 from torch import Tensor, nn
 
+from gan.analysis.evaluate import evaluate
 from gan.checkpoint import save_checkpoint
 from gan.config.reader import load_config
 from gan.config.settings import Config, DataConfig, HardwareConfig, TrainConfig
@@ -24,7 +25,6 @@ from gan.data.batches import batches
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.machine.precision import choose_device, choose_precision
-from gan.metrics.evaluate import evaluate
 from gan.sampling import load_trained
 from gan.training.state import TrainState, make_state, to_checkpoint
 

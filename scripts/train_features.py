@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,11 +22,12 @@ from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.machine.precision import Precision, autocast, choose_device, choose_precision
 from gan.metrics.features import (
+    FORMAT,
     NUM_FEATURES,
     Classifier,
     FeatureNetwork,
     load_features,
-    save_classifier,
+    weights_checksum,
 )
 
 _WEIGHTS = Path(__file__).parent.parent / "gan" / "metrics" / "weights"
@@ -248,6 +250,21 @@ def measure(
     solved = torch.linalg.lstsq(F.pad(known, (0, 1), value=1.0), one_hot).solution
     guesses = (F.pad(found.features, (0, 1), value=1.0) @ solved).argmax(1).numpy()
     return {"probe_accuracy": float((guesses == truth).mean())}
+
+
+def save_classifier(path: Path, classifier: Classifier, metadata: dict[str, str]) -> None:
+    """Writes a classifier to a safetensors file, with its sizes and the sha256 of its weights.
+
+    `metadata` must contain "name" and "classes", a JSON list.
+    """
+    weights = {key: value.cpu().contiguous() for key, value in classifier.state_dict().items()}
+    sizes = {
+        "format": FORMAT,
+        "channels": str(classifier.blocks[0][0].in_channels),  # type: ignore[index,union-attr]
+        "side": str(classifier.side),
+        "sha256": weights_checksum(weights),
+    }
+    path.write_bytes(save(weights, metadata={**metadata, **sizes}))
 
 
 if __name__ == "__main__":

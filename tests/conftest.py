@@ -186,6 +186,9 @@ def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "run"
 
 
+# only a power cut shows the difference, and a busy disk takes seconds for each checkpoint
+os.fsync = lambda handle: None
+
 # tests run in parallel; with several threads each, they would mostly wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"
 

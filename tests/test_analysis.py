@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan.analysis import report
 from gan.analysis.compare import compare
@@ -132,6 +133,17 @@ def test_runs_that_differ_in_the_seed_alone_are_one(make_run: MakeRun, tmp_path:
     assert second["train.loss"] == "hinge" and second["floor"] == ""
     with Image.open(tmp_path / "out" / "compare.png") as picture:
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+    compare(runs, tmp_path / "out")  # again: it replaces what it wrote
+    for name in ("a", "b", "$c^$"):
+        board = EventAccumulator(str(tmp_path / "out" / "by_step" / name)).Reload()
+        assert [event.step for event in board.Scalars("3_loss/d")] == [1, 2, 3]
+        assert [event.step for event in board.Scalars("2_distance/frechet_distance")] == [1, 2, 3]
+
+
+def test_a_run_alone_has_no_table_of_settings(make_run: MakeRun) -> None:
+    assert compare([make_run("a", 1.0)]).startswith("runs  seeds")
+    seeds = [make_run("b", 1.0), make_run("c", 1.0, seed=1)]
+    assert compare(seeds).startswith("no setting differs but the seed")
 
 
 def test_many_runs_are_the_rows_of_the_settings(make_run: MakeRun) -> None:
@@ -139,6 +151,23 @@ def test_many_runs_are_the_rows_of_the_settings(make_run: MakeRun) -> None:
     lines = [line.split() for line in shown.output.splitlines()]
     assert ["runs", "train.batch_size"] in lines and ["run8", "16"] in lines
     assert max(map(len, shown.output.splitlines())) <= 80
+
+
+def test_tables_of_many_runs_and_settings_fit_a_terminal(make_run: MakeRun) -> None:
+    record = {**RECORD, "checkpoint": {"images_seen": 24}}
+    recipes = [{"batch_size": 2 * i, "beta1": i / 20, "beta2": 0.9 + i / 100,
+                "g_learning_rate": i / 1e4, "d_learning_rate": i / 1e4}
+               for i in range(1, 10)]  # fmt: skip
+    runs = [make_run(f"a long name {i} {seed}", 1.0, record, **recipe, seed=seed)
+            for i, recipe in enumerate(recipes) for seed in range(3)]  # fmt: skip
+    lines = compare(runs).splitlines()
+    assert max(map(len, lines)) <= 80
+    for head in ("train.batch_size", "train.d_learning_rate", "frechet_distance", "modes"):
+        heads = [i for i, line in enumerate(lines) if head in line.split()]
+        assert len(heads) == 1 and lines[heads[0]].startswith("runs ")
+        below = lines[heads[0] + 1 :]
+        table = below[: below.index("")]
+        assert sum(line.startswith("a long name") for line in table) >= len(recipes)
 
 
 def test_records_of_evaluations_give_floors(make_run: MakeRun, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gan.board import Board
-from gan.metrics.evaluate import score
+from gan.metrics.scores import score
 from gan.tracking import Tracker
 from gan.training.evaluator import _make_reference
 from gan.training.loop import train
@@ -117,15 +117,6 @@ def test_stopped_run_is_in_hparams_with_its_curves(tmp_path: Path) -> None:
     assert run.ending == Ending.TIME_UP
     assert settings(tmp_path / "run")["model.z_dim"] == 8
     assert board_of(tmp_path / "run").Scalars("3_loss/d")
-
-
-def test_event_files_of_earlier_versions_join_the_run(finished_run: Path, tmp_path: Path) -> None:
-    (finished_run / "tb").mkdir()
-    for path in finished_run.glob("events.*"):
-        path.rename(finished_run / "tb" / path.name)
-    train(tiny_config(tmp_path, train={"num_steps": 6}), finished_run, "cpu")
-    points = board_of(finished_run).Scalars("3_loss/d")
-    assert [event.step for event in points] == [16, 32, 48]
 
 
 def test_removed_run_directory_is_reported_once(

@@ -1,6 +1,7 @@
 """Checkpoint files: equal bytes, damage, foreign and malicious files, killed writers, pruning."""
 
 import errno
+import io
 import os
 import pickle
 import subprocess
@@ -81,12 +82,18 @@ def test_directory_and_missing_file_are_refused(tmp_path: Path) -> None:
             read_checkpoint(path)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("flip") / "whole.pt"
+    save_checkpoint(path, checkpoint_of(1))
+    return path
+
+
 @settings(max_examples=400)
 @given(st.data())
-def test_flipped_bit_is_refused_or_harmless(tmp_path_factory, data: st.DataObject) -> None:
-    path = tmp_path_factory.mktemp("flip") / "a.pt"
-    save_checkpoint(path, checkpoint_of(1))
-    content = bytearray(path.read_bytes())
+def test_flipped_bit_is_refused_or_harmless(whole: Path, data: st.DataObject) -> None:
+    path = whole.with_name("a.pt")
+    content = bytearray(whole.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
@@ -95,6 +102,52 @@ def test_flipped_bit_is_refused_or_harmless(tmp_path_factory, data: st.DataObjec
     except BadCheckpoint:
         return
     assert loaded.step == 1 and torch.equal(loaded.g["w"], torch.arange(2000.0))
+
+
+def _save_pickle(path: Path, pickled: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + pickled + b".")
+        archive.writestr("a/version", "3")
+
+
+_TWICE = b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))  # (x, x) of (x, x) of ...
+_HOSTILE = {
+    "a key that takes 2^60 steps to hash": b"})" + _TWICE + b"K\x01s",
+    "a value with 2^60 elements": b")" + _TWICE,
+    "a key that overflows the stack": b"})" + b"\x85" * 1_000_000 + b"K\x01s",
+    "a container in the memo of a string": b"X\x01\x00\x00\x00aq\x05)q\x05h\x05\x86",
+    "a GB": b"cbuiltins\nbytearray\nJ\x00\x00\x00\x40\x85R",
+    "a long pickle": b"X\x00\x00\x00\x01" + b"a" * (1 << 24),
+}
+
+
+def _fail(*args: object, **kwargs: object) -> None:
+    pytest.fail("torch.load was called, which would hang or crash this process")
+
+
+@pytest.mark.parametrize("what", _HOSTILE)
+def test_hostile_values_are_refused_before_they_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    _save_pickle(tmp_path / "a.pt", _HOSTILE[what])
+    monkeypatch.setattr(torch, "load", _fail)
+    with pytest.raises(BadCheckpoint, match=r"a\.pt: not a checkpoint of gan: it holds"):
+        read_checkpoint(tmp_path / "a.pt")
+
+
+def test_values_before_the_zip_are_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = io.BytesIO()  # a format that torch.load reads, and skips the zip behind it
+    torch.save({"format": FORMAT}, older, _use_new_zipfile_serialization=False)
+    saved.write_bytes(older.getvalue() + saved.read_bytes())
+    monkeypatch.setattr(torch, "load", _fail)
+    with pytest.raises(BadCheckpoint, match="it does not start like one"):
+        read_checkpoint(saved)
+
+
+def test_many_long_names_of_classes_are_no_hostile_values(tmp_path: Path) -> None:
+    path, names = tmp_path / "a.pt", [f"class {i:020}" for i in range(5000)]
+    save_checkpoint(path, replace(checkpoint_of(3 << 31), classes=names))
+    assert read_checkpoint(path).classes == names and read_checkpoint(path).step == 3 << 31
 
 
 class _Exploit:
@@ -218,6 +271,25 @@ def test_writer_killed_at_any_moment_leaves_an_intact_file(tmp_path: Path) -> No
     assert len(done.stdout.split()) == 16  # kills
     remove_unfinished(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    rename = os.replace
+
+    def record(part: Path, path: Path) -> None:
+        done.append("replaced")
+        rename(part, path)
+
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: done.append(os.readlink(f"/proc/self/fd/{handle}"))
+    )
+    monkeypatch.setattr(os, "replace", record)
+    save_checkpoint(saved, checkpoint_of(2))
+    part = str(saved.with_name(".step_00000001.part.pt"))
+    assert done == [part, "replaced", str(saved.parent)]
 
 
 def test_newest_intact_checkpoint_is_found_and_damaged_ones_are_reported(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_status_line_fills_the_terminal_with_the_first_fields_that_fit(
 ) -> None:
     read = terminal(columns)
     console = Console(tmp_path / "log.txt", step=0, num_steps=80_000)
-    console.show(12_345, FIELDS)
+    console.show(0.154, FIELDS)
     line = read().rsplit("\r", 1)[-1]
     console.close()
     assert len(line) == (columns or 80)
@@ -71,7 +71,7 @@ def test_lines_come_above_the_status_line_and_the_last_one_below(
 ) -> None:
     read = terminal(80)
     console = Console(tmp_path / "log.txt", step=0, num_steps=80_000)
-    console.show(12_345, FIELDS)
+    console.show(0.154, FIELDS)
     console.say("a note")
     console.status(FIELDS)  # log.txt only
     console.end("done: all")
@@ -94,13 +94,16 @@ def test_without_a_terminal_status_lines_are_limited_and_the_run_says_so(
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize(("max_minutes", "left"), [(None, "16:40"), (60, "16:40"), (2, "00:29")])
-def test_rate_is_recent_and_the_time_left_respects_max_minutes(
-    finished_run: Path, tmp_path: Path, max_minutes: float | None, left: str
+@pytest.mark.parametrize(
+    ("max_minutes", "left", "done"),
+    [(None, "16:40", 0.004), (60, "16:40", 1.5 / 60), (2, "00:29", 1.5 / 2)],
+)
+def test_rate_is_recent_and_progress_and_time_left_respect_max_minutes(
+    finished_run: Path, tmp_path: Path, max_minutes: float | None, left: str, done: float
 ) -> None:
     run = train(tiny_config(tmp_path), finished_run, "cpu")
-    shown: list[list[str]] = []
-    run.tracker.console = SimpleNamespace(show=lambda step, fields: shown.append(fields))
+    shown: list[tuple[float, list[str]]] = []
+    run.tracker.console = SimpleNamespace(show=lambda *values: shown.append(values))
     run.cfg = tiny_config(tmp_path, train={"num_steps": 1004, "max_minutes": max_minutes})
     run.started = time.monotonic() - 90.5
     # 80 images in the last 10 of 1,000 seconds
@@ -108,7 +111,9 @@ def test_rate_is_recent_and_the_time_left_respects_max_minutes(
     run.logged_s, run.window = 1000.0, Window()
     report.progress(run)
     report.progress(run)  # too early
-    assert [fields[1:3] for fields in shown] == [["8 images/s", f"{left} left"]]
+    ((share, fields),) = shown
+    assert fields[1:3] == ["8 images/s", f"{left} left"]
+    assert share == pytest.approx(done, abs=0.02)
 
 
 def test_ctrl_c_is_answered_in_place_of_the_status_line(terminal: Callable[[int], Read]) -> None:

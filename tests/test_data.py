@@ -24,11 +24,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gan.analysis.packs import peek
 from gan.config.settings import DataConfig
 from gan.data.batches import Pick, batch_indices, batches, resident, streamed
 from gan.data.datasets import MissingData, NothingHeldOut, open_source, read_idx
 from gan.data.decode import BadImage
-from gan.data.pack import PackedImages, pack, peek
+from gan.data.pack import PackedImages, pack
 from gan.metrics.reference import held_out_images
 from tests.conftest import SmallDisk, folder_config, gan, packed, zip_of
 
@@ -106,7 +107,7 @@ def test_missing_data_error_names_the_files(tmp_path: Path) -> None:
         open_source(DataConfig(source="mnist", root=str(tmp_path)))
     with pytest.raises(MissingData, match=r"img_align_celeba\.zip"):
         open_source(DataConfig(source="celeba", root=str(tmp_path)))
-    with pytest.raises(MissingData, match="does not exist"):
+    with pytest.raises(MissingData, match="is no folder or file"):
         open_source(folder_config(tmp_path / "nowhere"))
 
 

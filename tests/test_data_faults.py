@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gan.analysis.inspect import report
+from gan.analysis.packs import peek
 from gan.config.settings import DataConfig
 from gan.data.batches import batches
 from gan.data.datasets import open_source
-from gan.data.pack import PackedImages, pack, peek
+from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from tests.conftest import SmallDisk, folder_config, gan, packed, zip_of
 from tests.reads import read_unless

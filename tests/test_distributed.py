@@ -134,6 +134,6 @@ def test_signal_to_torchrun_saves_and_every_rank_says_how_to_resume(
             time.sleep(0.05)
         process.terminate()
         stderr = process.communicate()[1]
-    assert stderr.count("stopped and saved; to resume: torchrun ... -m gan train") == 2, stderr
+    assert stderr.count("to resume: torchrun ... -m gan train") == 2, stderr
     (saved,) = run_dir.glob("checkpoints/step_*.pt")
     assert read_checkpoint(saved).step % 5 == 0  # where the ranks agree

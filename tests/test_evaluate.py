@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from gan.analysis.evaluate import evaluate, memorisation
 from gan.checkpoint import Checkpoint
 from gan.config.reader import parse_config
 from gan.config.settings import DataConfig
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.machine.precision import choose_precision
-from gan.metrics import inception
-from gan.metrics.evaluate import evaluate, memorisation, score
 from gan.metrics.features import load_features
 from gan.metrics.reference import Reference, choose_network, held_out_images, make_reference
+from gan.metrics.scores import score
 from gan.nn.generator import Generator
 from gan.sampling import Trained
 
@@ -229,7 +229,7 @@ def test_only_inception_distances_are_named_fid(digits: PackedImages) -> None:
     network = dataclasses.replace(other, name="inception")
     reference = make_reference(digits, None, network, num=50, seed=0)
     assert "frechet_distance" in score(reference.floor_images, reference)
-    network = dataclasses.replace(other, sha256=inception.SHA256)
+    network = dataclasses.replace(other, is_inception=True)
     reference = make_reference(digits, None, network, num=50, seed=0)
     values = score(reference.floor_images, reference)
     assert {"fid", "kid", "inception_score"} <= values.keys()

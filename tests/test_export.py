@@ -200,8 +200,8 @@ def test_network_too_large_for_one_onnx_file_is_refused(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("g.pkl", "must end in .onnx, .pt2 or .safetensors"),
-        ("there.onnx", "exists; choose another --out"),
+        ("g.pkl", "must end in .onnx, .pt2, .safetensors or no suffix"),
+        ("there.onnx", "there.onnx: Is a directory"),
         ("file/g.pt2", "file: File exists|Not a directory"),
     ],
 )
@@ -220,6 +220,24 @@ def test_full_disk_leaves_the_older_file(tiny_run: Path, tmp_path: Path) -> None
     with largest_file(1000), pytest.raises(OSError, match=out.name):
         save_export(trained, out)
     assert out.read_text() == "older" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_exported_folder_gives_the_samples_of_the_run(
+    conditional_run: Path, tmp_path: Path
+) -> None:
+    assert gan("export", conditional_run, "--out", tmp_path / "hub").exit_code == 0
+    assert (tmp_path / "hub" / "README.md").read_text().startswith("---\n")
+    for source, name in ((conditional_run, "run"), (tmp_path / "hub", "folder")):
+        assert gan("sample", source, "--out", tmp_path / f"{name}.npz").exit_code == 0
+    run, folder = (np.load(tmp_path / f"{name}.npz") for name in ("run", "folder"))
+    assert np.array_equal(run["images"], folder["images"])
+    assert np.array_equal(run["labels"], folder["labels"])
+
+
+def test_a_run_is_not_overwritten_by_a_folder(finished_run: Path) -> None:
+    done = gan("export", finished_run, "--out", finished_run, "--force")
+    assert done.exit_code == 2 and "is a run; choose a folder of its own" in done.output
+    assert not (finished_run / "config.json").exists()
 
 
 @pytest.mark.parametrize("upsample", ["resize", "subpixel"])

@@ -21,10 +21,12 @@ from PIL import Image
 from torch import Tensor
 
 from gan.checkpoint import BadCheckpoint, numbered_checkpoints, read_checkpoint, save_checkpoint
+from gan.cli import main
 from gan.config.reader import ConfigError, load_config
 from gan.files import parse_row
 from gan.machine.ranks import Ranks
 from gan.machine.signals import stop_on_signals
+from gan.pretrained.folder import write_folder
 from gan.training import loop
 from gan.training.loop import train
 from gan.training.run_dir import locked, next_run_dir
@@ -65,6 +67,9 @@ def test_the_best_value_does_not_depend_on_the_rows(tmp_path: Path) -> None:
     (tmp_path / "run" / "evaluations.jsonl").write_bytes(b"\xff\n")
     train(tiny_config(tmp_path, train={**steps, "num_steps": 6}), tmp_path / "run", "cpu")
     assert (checkpoints / "best.pt").read_bytes() == before
+    (checkpoints / "best.json").write_text(json.dumps({**best, "value": float("nan")}))
+    train(tiny_config(tmp_path, train={**steps, "num_steps": 8}), tmp_path / "run", "cpu")
+    assert (checkpoints / "best.pt").read_bytes() != before
 
 
 @settings(max_examples=200, deadline=None)
@@ -116,8 +121,9 @@ def test_nested_values_in_a_checkpoint_are_a_short_error(
 @pytest.mark.parametrize("spoil", [
     lambda c: c.g_optim["state"][0].update(exp_avg=torch.tensor(0.0)),
     lambda c: c.g_optim["state"][0].update(step="now"),
+    lambda c: c.g_optim["state"][0]["exp_avg"].fill_(float("nan")),
     lambda c: c.d_optim["state"].pop(1),
-    lambda c: c.g["layers.0.weight"].view(-1)[0].fill_(float("nan")),
+    lambda c: c.g["layers.0.weight"][0, 0].fill_(float("nan")),
 ])  # fmt: skip
 def test_a_checkpoint_with_wrong_moments_or_weights_cannot_be_resumed(
     tmp_path: Path, spoil: Callable[[Any], object]
@@ -146,6 +152,20 @@ def test_weights_that_are_not_finite_are_not_used(
     assert not (tmp_path / "a.png").exists()
 
 
+@pytest.mark.parametrize("verb", ["sample", "walk", "evaluate"])
+def test_weights_whose_images_are_not_finite_are_not_used(
+    tiny_run: Path, tmp_path: Path, verb: str
+) -> None:
+    checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    checkpoint.g_ema["layers.1.running_var"].fill_(-1.0)
+    save_checkpoint(tmp_path / "nan.pt", checkpoint)
+    out = ["--num", 10] if verb == "evaluate" else ["--out", tmp_path / "a.png"]
+    shown = gan(verb, tmp_path / "nan.pt", *out)
+    assert shown.exit_code == 1
+    assert f"{tmp_path / 'nan.pt'}: the generator's images are not finite" in shown.output
+    assert not (tmp_path / "a.png").exists()
+
+
 def test_a_copied_checkpoint_and_a_kept_one_are_the_users(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path, train={"checkpoint_every_steps": 1, "num_steps": 4})
     train(cfg, tmp_path / "run", "cpu")
@@ -160,6 +180,19 @@ def test_a_copied_checkpoint_and_a_kept_one_are_the_users(tmp_path: Path) -> Non
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 9]
 
 
+def test_a_copy_named_as_a_later_step_does_not_take_a_run_back(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    folder = tmp_path / "run" / "checkpoints"
+    shutil.copy(folder / "step_00000002.pt", folder / "step_00000099.pt")
+    run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
+    assert run.state.step == 6 and [
+        row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")
+    ] == [2, 4, 6]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"{folder / 'step_00000099.pt'}: a copy of step 2; rename it; using an older" in log
+    assert log.count("resuming from step_00000004.pt") == 1
+
+
 ENDLESS = ["--set", "train.num_steps=100000", "--set", "train.checkpoint_every_steps=null",
            "--set", "train.sample_every_steps=null"]  # fmt: skip
 
@@ -172,16 +205,19 @@ def wait_for_rows(run_dir: Path, process: subprocess.Popen, num: int = 1) -> Non
         time.sleep(0.05)
 
 
-def test_a_run_whose_console_is_closed_continues(config: Path, tmp_path: Path) -> None:
-    """As with `2>&1 | head -1`; on a terminal that hangs up likewise."""
-    run_dir = tmp_path / "run"
-    command = [sys.executable, "-m", "gan", "train", str(config), "--run-dir", str(run_dir)]
-    for steps, target in ((20, "pipe"), (40, "terminal")):
+def test_a_run_whose_console_is_closed_continues(config: Path, images: Path) -> None:
+    """As with `2>&1 | head -1`; on a terminal that hangs up likewise. Six images are warned of."""
+    run_dir = images.parent / "run"
+    own = ["--set", "data.source=folder", "--set", f"data.root={images}"]
+    command = [sys.executable, "-m", "gan", "train", str(config), *own, "--run-dir", str(run_dir)]
+    for steps, target in ((20, "pipe"), (30, "full"), (40, "terminal")):
         words = [*command, "--set", f"train.num_steps={steps}"]
         if target == "pipe":
             process = subprocess.Popen(words, stderr=subprocess.PIPE)
             assert process.stderr
             process.stderr.close()
+        elif target == "full":
+            process = subprocess.Popen(words, stderr=open("/dev/full", "w"))
         else:
             ours, theirs = pty.openpty()
             process = subprocess.Popen(words, stderr=theirs)
@@ -189,6 +225,18 @@ def test_a_run_whose_console_is_closed_continues(config: Path, tmp_path: Path) -
             os.close(ours)
         assert process.wait(timeout=200) == 0, target
     assert "done: step 40" in (run_dir / "log.txt").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize(("words", "code"), [
+    (["config", "none.yaml"], 2), (["compare", "none"], 1),
+])  # fmt: skip
+def test_exit_codes_do_not_depend_on_the_console(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], code: int
+) -> None:
+    monkeypatch.setattr(sys, "stderr", open("/dev/full", "w", buffering=1))
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == code
 
 
 def test_sighup_saves(config: Path, tmp_path: Path) -> None:
@@ -328,9 +376,10 @@ def test_force_on_a_full_disk_keeps_the_old_folder(
     assert [path.read_text() for path in out.iterdir()] == ["old"]
 
 
-def test_an_empty_grid_is_left_out_of_the_gif(tmp_path: Path) -> None:
+def test_an_empty_grid_and_a_users_file_are_left_out_of_the_gif(tmp_path: Path) -> None:
     train(tiny_config(tmp_path), tmp_path / "run", "cpu")
-    (tmp_path / "run" / "samples" / "ema_00000002.png").write_bytes(b"")
+    for name in ("ema_00000002.png", "ema_mine.png"):
+        (tmp_path / "run" / "samples" / name).write_bytes(b"")
     run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
     assert run.ending == loop.Ending.DONE
 
@@ -398,3 +447,28 @@ def test_ranks_with_other_images_refuse_to_train(
     loop._require_equal_ranks(cfg, "cats", Ranks(1, 2))
     with pytest.raises(ConfigError, match="images: rank 0 has checksum cats, rank 1 has dogs"):
         loop._require_equal_ranks(cfg, "dogs", Ranks(1, 2))
+
+
+@pytest.mark.timeout(100)  # a reader that opens the pipe waits for ever
+@pytest.mark.parametrize(("words", "name", "said"), [
+    (["data", "own.yaml"], "images", "images is no folder or file"),
+    (["sample", "folder", "--out", "a.png"], "folder/config.json", "not the description"),
+    (["sample", "whole", "--out", "a.png"], "whole/model.safetensors", "not a file"),
+    (["evaluate", "run", "--features", "a.safetensors"], "a.safetensors", "not a file"),
+    (["sample", "~nobody/x", "--out", "a.png"], "x", "no run, checkpoint or folder '~nobody/x'"),
+])  # fmt: skip
+def test_a_pipe_or_an_unknown_home_is_a_short_error(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: list[str], name: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("data: {source: folder, root: images}")
+    for folder in ("folder", "whole"):
+        Path(folder).mkdir()
+    Path("folder/model.safetensors").touch()
+    checkpoint = read_checkpoint(finished_run / "checkpoints" / "step_00000004.pt")
+    write_folder(checkpoint, tmp_path / "whole")
+    Path(name).unlink(missing_ok=True)
+    os.mkfifo(name)
+    shown = gan(*words)
+    assert shown.exit_code in (1, 2) and said in shown.output and len(shown.output) < 500

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan.metrics import inception
-from gan.metrics.features import load_features
+from gan.analysis import inception
+from gan.analysis.inception import load_inception
 
 CPU = torch.device("cpu")
 
@@ -24,16 +24,16 @@ def test_failed_download_says_what_to_download(
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ValueError, match=r"Name or service .*; download https://\S*6726825d\.pth"):
-        load_features("inception", CPU)
+        load_inception(None, CPU)
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"fc.weight": torch.zeros(3)}, path)
     with pytest.raises(ValueError, match="not the standard Inception weights"):
-        load_features(path, CPU)
+        load_inception(path, CPU)
     with pytest.raises(ValueError, match=r"no\.pth: no such file"):
-        load_features(tmp_path / "no.pth", CPU)
+        load_inception(tmp_path / "no.pth", CPU)
 
 
 def test_file_with_the_right_sha256_is_used(
@@ -54,6 +54,6 @@ def test_file_with_the_right_sha256_is_used(
     monkeypatch.setattr(inception, "SHA256", hashlib.sha256(b"standard").hexdigest())
     module = "torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3"
     monkeypatch.setattr(module, Extractor)
-    network = load_features(path, CPU)
+    network = load_inception(path, CPU)
     assert (network.name, network.sha256) == ("inception", inception.SHA256)
     assert network(np.zeros((5, 1, 2, 2), np.uint8)).features.shape == (5, 12)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from gan.analysis.inspect import read_headers, warnings
 from gan.config.reader import parse_config
 from gan.config.settings import Config
 from gan.data.datasets import open_source
+from gan.data.source import Source, from_folder
 from tests.conftest import folder_config, gan, packed, zip_of
 
 FIVE_BATCHES = {"batch_size": 2, "num_steps": 30}  # of ten images
@@ -80,6 +82,7 @@ def test_at_most_500_headers_are_read(images: Path) -> None:
         (FIVE_BATCHES, {}, ""),
         ({"batch_size": 4, "num_steps": 30}, {}, "10 images are fewer than 5 batches of 4"),
         ({"batch_size": 2, "num_steps": 5005}, {}, "5,005 steps are 1,001 epochs of 10 images"),
+        ({"batch_size": 2, "num_steps": 5005, "max_minutes": 1.0}, {}, ""),  # fewer steps
         (
             FIVE_BATCHES,
             {"image_size": 64},
@@ -115,6 +118,24 @@ def test_training_begins_with_the_warnings(images: Path, tmp_path: Path) -> None
     assert shown.stderr.startswith("warning: 6 images are fewer than 5 batches of 2: add images")
 
 
+def test_training_searches_a_folder_once(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+    search = from_folder
+
+    def record(folder: Path) -> Source:
+        searched.append(folder)
+        return search(folder)
+
+    monkeypatch.setattr("gan.data.datasets.from_folder", record)
+    config = own_file(images, tmp_path / "own.yaml")
+    small = ["--set", "model.g_width=2", "--set", "model.d_width=2", "--set", "train.num_steps=1"]
+    gan("train", config, *small, "--run-dir", tmp_path / "run")
+    gan("train", config, *small, "--dry-run")
+    assert searched == [images, images]
+
+
 def test_clear_deletes_the_pack_and_says_how_much_was_freed(
     images: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -123,6 +144,27 @@ def test_clear_deletes_the_pack_and_says_how_much_was_freed(
     folder = next(path for path in (cache / "packed").iterdir() if path.is_dir())
     np.save(folder / "images.npy", np.zeros(1_000_000, np.uint8))
     shown = gan("data", config, "--clear")
-    assert shown.output.splitlines()[0] == f"training: deleted {folder}: 1.0 MB freed"
+    assert shown.output.splitlines()[0] == f"deleted {folder}: 1.0 MB freed"
     assert not folder.exists() and not (cache / "packed" / folder.name).exists()
-    assert "training: no pack to delete" in gan("data", config, "--clear").output
+    assert gan("data", config, "--clear").output == "no pack to delete\n"
+
+
+def test_clear_deletes_packs_of_earlier_contents_and_what_killed_processes_left(
+    images: Path, tmp_path: Path, cache: Path
+) -> None:
+    config, other = own_file(images, tmp_path / "own.yaml"), tmp_path / "other"
+    shutil.copytree(images, other)
+    kept = [["--set", "data.image_size=32"], ["--set", f"data.root={other}"]]
+    for changes in kept:
+        gan("data", config, *changes)
+    before = {*cache.glob("packed/*/")}
+    gan("data", config)
+    (images / "cat" / "0.png").unlink()
+    gan("data", config)
+    for name in ("killed", "running"):
+        (cache / "packed" / f"folder-3x16x16-{name}.part").mkdir()
+    running = cache / "packed" / "folder-3x16x16-running.part"
+    with FileLock(running.with_suffix(".lock")):
+        shown = gan("data", config, "--clear").output
+    assert [line.split()[0] for line in shown.splitlines()] == ["deleted"] * 3
+    assert {*cache.glob("packed/*/")} == before | {running}

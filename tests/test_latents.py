@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from gan.latents import draw_labels, draw_latents, interpolate
+from gan.analysis.walk import interpolate
+from gan.latents import draw_labels, draw_latents
 
 
 @pytest.mark.parametrize("dist", ["normal", "uniform"])

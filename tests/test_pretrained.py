@@ -1,20 +1,27 @@
 """Generators to use without training: folders, shipped names, and what is wrong with others."""
 
 import json
+import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given
+import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gan.checkpoint import BadCheckpoint, read_checkpoint
 from gan.errors import ConfigError
 from gan.pretrained import load_generator
-from gan.pretrained.folder import CONFIG, MODEL, read_folder, write_folder
-from gan.pretrained.load import SHIPPED, read_source, shipped_names
+from gan.pretrained.card import write_card
+from gan.pretrained.folder import read_folder, write_folder
+from gan.pretrained.load import read_source
+from gan.pretrained.shipped import CONFIG, DISCRIMINATOR, MODEL, SHIPPED, shipped_names
 from tests.conftest import gan
 
 CPU = torch.device("cpu")
@@ -157,3 +164,161 @@ def test_any_bytes_are_one_error(
 
 def test_shipped_folders_are_in_the_package() -> None:
     assert {path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}")} == set(shipped_names())
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "x" * 201])
+def test_classes_that_are_not_plain_names_are_refused(folder: Path, name: str) -> None:
+    _edit(folder, classes=[name, "b"])
+    with pytest.raises(BadCheckpoint, match="printable"):
+        read_folder(folder)
+
+
+def test_weights_larger_than_the_network_are_refused_unread(
+    folder: Path, little_memory: None
+) -> None:
+    with open(folder / MODEL, "r+b") as file:
+        file.truncate(3 << 30)  # sparse: takes no disk
+    with pytest.raises(BadCheckpoint, match=r"model\.safetensors: 3,221,225,472 bytes; the"):
+        read_folder(folder)
+    with open(folder / CONFIG, "ab") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(BadCheckpoint, match=r"config\.json: larger than"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("name", [CONFIG, MODEL])
+def test_a_pipe_in_place_of_a_file_does_not_hang(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(BadCheckpoint, match=name):
+        read_folder(folder)
+
+
+_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_any_value_in_the_description_gives_images_or_a_short_error(
+    conditional_run: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("values")
+    write_folder(read_source(conditional_run), folder)
+    values = inner = json.loads((folder / CONFIG).read_text())
+    key = data.draw(st.sampled_from(sorted(values)))
+    while isinstance(inner[key], dict | list) and inner[key] and data.draw(st.booleans()):
+        inner = inner[key]
+        keys = range(len(inner)) if isinstance(inner, list) else sorted(inner)
+        key = data.draw(st.sampled_from(keys))
+    inner[key] = data.draw(_values)
+    (folder / CONFIG).write_text(json.dumps(values))
+    try:
+        trained = load_generator(folder, CPU)
+        write_card(trained, folder)
+    except BadCheckpoint as error:
+        assert 0 < len(str(error)) < 1000
+
+
+def test_a_discriminator_ships_on_request(conditional_run: Path, tmp_path: Path) -> None:
+    checkpoint = read_source(conditional_run)
+    write_folder(checkpoint, tmp_path, discriminator=True)
+    found = read_folder(tmp_path)
+    assert found.d.keys() == checkpoint.d.keys()
+    assert all(torch.equal(found.d[key], value) for key, value in checkpoint.d.items())
+    data = bytearray((tmp_path / DISCRIMINATOR).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / DISCRIMINATOR).write_bytes(data)
+    with pytest.raises(BadCheckpoint, match=r"discriminator\.safetensors: damaged"):
+        read_folder(tmp_path)
+
+
+def test_a_run_starts_from_a_folder_with_its_generator(
+    config: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    write_folder(read_source(tiny_run), tmp_path / "start")
+    options = ["--set", f"train.init_from={tmp_path / 'start'}", "--set", "train.num_steps=1"]
+    run = tmp_path / "run"
+    done = gan("train", config, "--run-dir", run, "--device", "cpu", *options)
+    assert done.exit_code == 0, done.output
+    assert f"generator from {tmp_path / 'start'}, step 4" in (run / "log.txt").read_text()
+    first = read_source(tiny_run).g_ema["layers.0.weight"]
+    moved = read_source(run).g["layers.0.weight"] - first
+    assert 0 < moved.abs().max() < 0.01  # one step of Adam
+
+
+def test_a_run_cannot_start_from_an_unknown_name(config: Path, tmp_path: Path) -> None:
+    options = ["--set", "train.init_from=celeba65", "--run-dir", tmp_path / "run"]
+    done = gan("train", config, "--device", "cpu", *options)
+    assert done.exit_code != 0 and done.stderr.startswith("Error: train.init_from: no run, check")
+    assert not (tmp_path / "run").exists()
+
+
+def test_truncated_samples_are_those_of_shorter_latents(tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.npz"
+    assert gan("sample", tiny_run, "--num", 3, "--truncation", 0.5, "--out", out).exit_code == 0
+    trained = load_generator(tiny_run, CPU)
+    expected = trained.images(trained.latents(3, 0) / 2).transpose(0, 2, 3, 1)
+    assert (np.load(out)["images"] == expected).all()
+    for factor in (0, 1.1):
+        words = ["--truncation", factor, "--out", tmp_path / "b.png"]
+        assert gan("sample", tiny_run, *words).exit_code == 2
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_private_paths_are_not_written(conditional_run: Path, tmp_path: Path) -> None:
+    checkpoint = read_source(conditional_run)
+    train = {**checkpoint.config["train"], "init_from": "/home/me/runs/a.pt"}
+    config = {**checkpoint.config, "train": train}
+    write_folder(replace(checkpoint, config=config), tmp_path)
+    assert read_folder(tmp_path).config["train"]["init_from"] == "a.pt"
+
+
+def test_the_script_makes_a_folder_of_an_evaluated_run(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import make_pretrained
+
+    monkeypatch.setattr(make_pretrained, "SHIPPED", tmp_path / "shipped")
+    meta = json.loads((finished_run / "meta.json").read_text())
+    command = "gan train configs/a.yaml --set a.b=c --set train.num_steps=9 --run-dir x"
+    meta["calls"][-1] |= {"command": command, "commit": "c0ffee"}
+    (finished_run / "meta.json").write_text(json.dumps(meta))
+    words = [str(finished_run), "tiny", "--discriminator"]
+    refused = CliRunner().invoke(make_pretrained.main, words)
+    assert refused.exit_code == 1 and "evaluation.json" in refused.stderr
+    evaluation = ["--features", "none", "--num", 20, "--draws", 1, "--data-root", tmp_path]
+    gan("evaluate", finished_run, *evaluation, "--out", finished_run / "evaluation.json")
+    done = CliRunner().invoke(make_pretrained.main, words, catch_exceptions=False)
+    assert done.exit_code == 0 and "half precision" in done.output
+    card = (tmp_path / "shipped" / "tiny" / "README.md").read_text()
+    assert "gan train configs/a.yaml --set a.b=c --set train.num_steps=4\n" in card
+    assert "`c0ffee`" in card and "| sliced_wasserstein_mean | " in card
+    assert read_folder(tmp_path / "shipped" / "tiny").d
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_shipped_generator_draws_and_has_a_card(name: str) -> None:
+    trained = load_generator(name, CPU)
+    drawn = trained.images(trained.latents(8, 0), trained.labels(8, 0))
+    assert drawn.std(axis=0).mean() > 10  # grey levels: the images differ
+    card = (SHIPPED / name / "README.md").read_text()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["pipeline_tag"] == "unconditional-image-generation" and front["license"]
+    for part in ("frechet_distance", "## Data and licence", "## Limits", "gan train configs/"):
+        assert part in card
+    text = card + (SHIPPED / name / CONFIG).read_text()
+    assert not re.search(r"(?<![\w/:.-])/\w+/", text)  # no path of the machine that made it
+
+
+def test_shipped_generators_are_small_and_listed() -> None:
+    sizes = {
+        name: sum(file.stat().st_size for file in (SHIPPED / name).iterdir())
+        for name in shipped_names()
+    }
+    assert sum(sizes.values()) <= 16e6 and sizes.get("celeba64", 0) <= 8e6
+    rows = gan("models").output.splitlines()
+    assert [row.split()[0] for row in rows] == ["name", *sizes]

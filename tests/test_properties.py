@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from train_features import save_classifier
 
 from gan.config.reader import ConfigError, load_config
 from gan.config.settings import Config
-from gan.metrics.features import Classifier, load_features, save_classifier
+from gan.metrics.features import Classifier, load_features
 from gan.training.run_dir import locked
 
 CPU = torch.device("cpu")

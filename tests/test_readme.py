@@ -41,7 +41,9 @@ def run(command: str, images: Path) -> None:
     if verb == "train":
         words += SHORT
     if verb == "evaluate":
-        words += ["--data-root", str(images), "--features", "none", "--num", "100", "--draws", "1"]
+        words += ["--features", "none", "--num", "100", "--draws", "1"]
+        if "runs/mine" not in words:
+            words += ["--data-root", str(images)]
     if launcher == "gan":
         assert gan(*words).exit_code == 0, command
         return

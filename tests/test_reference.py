@@ -12,13 +12,13 @@ from gan.data import datasets
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
-from gan.metrics.evaluate import score
 from gan.metrics.reference import (
     choose_network,
     default_network,
     held_out_images,
     make_reference,
 )
+from gan.metrics.scores import score
 
 CPU = torch.device("cpu")
 

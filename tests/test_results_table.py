@@ -137,6 +137,20 @@ def test_every_row_is_a_valid_config() -> None:
         load_config(row.config, row.changes)
 
 
+def test_a_row_and_its_baseline_see_as_many_images() -> None:
+    from gan.config.reader import load_config
+
+    def images(name: str) -> int:
+        row = results_table.ROWS[name]
+        train = load_config(row.config, row.changes).train
+        return train.num_steps * train.batch_size
+
+    rows = results_table.ROWS.items()
+    pairs = {name: row.baseline for name, row in rows if row.baseline}
+    assert len(pairs) >= 7
+    assert {name: images(name) for name in pairs} == {n: images(b) for n, b in pairs.items()}
+
+
 def test_every_record_belongs_to_a_row() -> None:
     for path in Path("docs/results").glob("*.json"):
         assert json.loads(path.read_text())["row"] in results_table.ROWS

@@ -13,6 +13,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -40,7 +41,7 @@ from gan.errors import NonFinite
 from gan.nn.generator import Generator
 from gan.nn.losses import LOSSES
 from gan.sampling import grid
-from gan.training import report
+from gan.training import loop, report
 from gan.training.loop import train
 from gan.training.run import Ending, Run, Window
 from gan.training.state import TrainState
@@ -154,7 +155,7 @@ def test_signal_saves_and_the_printed_command_resumes(
         stderr = process.communicate()[1]
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
-    hint = re.search(r"stopped and saved; to resume: gan (train .*)", stderr)[1]
+    hint = re.search(r"to resume: gan (train .*)", stderr)[1]
     (saved,) = run_dir.glob(CHECKPOINTS)
     step = read_checkpoint(saved).step
     again = gan(*shlex.split(hint), "--set", f"train.num_steps={step + 2}")
@@ -248,9 +249,7 @@ def test_resuming_with_other_hardware_settings_is_reported(
     cfg = tiny_config(tmp_path, train={"num_steps": 5}, hardware={"threads": 2})
     assert train(cfg, finished_run, "cpu").state.step == 5
     log = (finished_run / "log.txt").read_text()
-    assert re.search(
-        r"precision: checkpoint has .*, 1 threads, this machine has .*, 2 threads", log
-    )
+    assert re.search(r"precision: checkpoint has .*, 1 thread, this machine has .*, 2 threads", log)
 
 
 def test_resuming_with_other_settings_is_refused_by_field(
@@ -305,6 +304,26 @@ def test_init_from_starts_a_new_run_with_other_settings(tiny_run: Path, tmp_path
     other = tiny_config(tmp_path, train={"init_from": str(start)}, model={"g_width": 5})
     with pytest.raises(ValueError, match=r"train\.init_from: .*g\.layers\.0\.weight"):
         train(other, tmp_path / "other", "cpu")
+
+
+def test_init_from_is_read_before_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "open_source", lambda *a, **k: pytest.fail("images were opened"))
+    cfg = tiny_config(tmp_path, train={"init_from": str(tmp_path / "typo.pt")})
+    with pytest.raises(ValueError, match=r"train\.init_from: .*typo\.pt: no such file"):
+        train(cfg, tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_resumes_without_the_file_of_init_from(tiny_run: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.pt"
+    shutil.copy(tiny_run / "checkpoints" / "step_00000004.pt", start)
+    changes = {"init_from": str(start)}
+    train(tiny_config(tmp_path, train={**changes, "num_steps": 1}), tmp_path / "run", "cpu")
+    start.unlink()
+    cfg = tiny_config(tmp_path, train={**changes, "num_steps": 2})
+    assert train(cfg, tmp_path / "run", "cpu").state.step == 2
 
 
 def nan_gradient(loss: Tensor, logits: Tensor) -> Tensor:
@@ -455,14 +474,14 @@ def test_max_minutes_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert run.ending == Ending.TIME_UP and 0 < run.state.step < 10**6
     assert f"step_{run.state.step:08}.pt" in sums(tmp_path / "run")
     last_line = (tmp_path / "run" / "log.txt").read_text().splitlines()[-1]
-    assert "train.max_minutes are over: step" in last_line
+    assert "time is up (train.max_minutes): step" in last_line
 
 
 def test_run_ended_by_max_minutes_says_how_to_resume(config: Path, tmp_path: Path) -> None:
     limit = ["--set", "train.max_minutes=0.0001"]
     shown = gan("train", config, "--run-dir", tmp_path / "run", *limit)
     assert shown.exit_code == 0
-    hint = re.search(r"stopped and saved; to resume: gan (train .*)", shown.stderr)[1]
+    hint = re.search(r"to resume: gan (train .*)", shown.stderr)[1]
     again = gan(*shlex.split(hint))
     assert again.exit_code == 0 and "resuming from step_00000001.pt" in again.stderr
 

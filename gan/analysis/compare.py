@@ -1,17 +1,20 @@
 """Compares runs: the settings that differ, their curves in one picture, and their scores."""
 
 import csv
+import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gan.analysis.by_step import write_by_step
 from gan.analysis.curves import draw_curves
 from gan.analysis.runs import RECORD, RunFiles, read_run
 from gan.analysis.table import aligned, setting_text, spread
 from gan.files import replacing
 
 _SEED = "train.seed"
+_COLUMNS = 80  # of a terminal
 # of these the terminal shows what was measured; the CSV has all
 _SHOWN = ("fid", "frechet_distance", "precision", "recall", "class_balance", "modes")
 
@@ -28,20 +31,25 @@ Groups = dict[str, list[RunFiles]]  # runs that differ in the seed alone, by the
 
 
 def compare(run_dirs: Sequence[Path], out: Path | None = None) -> str:
-    """Returns the comparison as text; writes compare.png and compare.csv into the folder `out`.
+    """Returns the comparison as text; writes compare.png, compare.csv and by_step/ into `out`.
 
     Raises ValueError if a run is missing or has no curves.
     """
     groups = group_runs([read_run(path) for path in dict.fromkeys(run_dirs)])
     has_records, note = _choose_scores([run for group in groups.values() for run in group])
     scores = {name: group_scores(group, has_records) for name, group in groups.items()}
-    lines = [*_settings_table(groups), "", *_scores_table(groups, scores), "", note]
+    settings = _settings_table(groups)
+    lines = [*settings, *[""] * bool(settings), *_scores_table(groups, scores), "", note]
     if out:
         out.mkdir(parents=True, exist_ok=True)
         with replacing(out / "compare.png") as part:
             part.write_bytes(draw_curves(groups))
         _write_csv(groups, scores, out / "compare.csv")
-        lines.append(f"{out}: compare.png, compare.csv")
+        write_by_step([run for group in groups.values() for run in group], out / "by_step")
+        lines += [
+            f"{out}: compare.png, compare.csv",
+            f"curves by training step: tensorboard --logdir {shlex.quote(str(out / 'by_step'))}",
+        ]
     return "\n".join(lines)
 
 
@@ -115,11 +123,12 @@ def _choose_scores(runs: Sequence[RunFiles]) -> tuple[bool, str]:
 def _settings_table(groups: Groups) -> list[str]:
     differing = differing_settings(groups)
     if not differing:
-        return ["no setting differs but the seed" if len(groups) < 2 else "no setting differs"]
+        has_seeds = any(len(group) > 1 for group in groups.values())
+        return ["no setting differs but the seed"] if has_seeds else []
     rows = [(key, *map(setting_text, column)) for key, column in differing.items()]
     if len(groups) <= len(differing) + 2:
-        return aligned([("setting", *groups), *rows])
-    return aligned(list(zip(("runs", *groups), *rows, strict=True)))
+        return aligned([("setting", *groups), *rows], _COLUMNS)
+    return aligned(list(zip(("runs", *groups), *rows, strict=True)), _COLUMNS)
 
 
 def _scores_table(groups: Groups, scores: dict[str, dict[str, Score]]) -> list[str]:
@@ -139,7 +148,7 @@ def _scores_table(groups: Groups, scores: dict[str, dict[str, Score]]) -> list[s
     for cells, label in floors.items():
         if any(cells):
             rows.append(("floor" if len(floors) == 1 else f"floor of {label}", "", "", *cells))
-    return aligned(rows)
+    return aligned(rows, _COLUMNS)
 
 
 def _write_csv(groups: Groups, scores: dict[str, dict[str, Score]], path: Path) -> None:

@@ -11,6 +11,7 @@ from gan.analysis.runs import Curve, RunFiles
 
 _NUM_POINTS = 200  # of a mean over runs
 _FEW = 10  # points that get markers
+_ABSENT = "not measured during the run\n(train.evaluate_every_steps)"
 _STYLES = ("-", "--", ":", "-.")  # matplotlib has ten colours
 
 
@@ -35,8 +36,9 @@ def draw_curves(groups: Mapping[str, Sequence[RunFiles]]) -> bytes:
             name = label.replace("$", r"\$")  # or matplotlib reads a formula
             _draw(axis, curves, name, f"C{i % 10}", _STYLES[i // 10 % len(_STYLES)])
         axis.set(title=title, xlabel="images seen")
+        axis.xaxis.set_major_formatter("{x:,.0f}")
         if not axis.lines:
-            axis.text(0.5, 0.5, "not measured", ha="center", transform=axis.transAxes)
+            axis.text(0.5, 0.5, _ABSENT, ha="center", va="center", transform=axis.transAxes)
         elif tag.startswith("metric/"):
             axis.set_yscale("log")
     handles, labels = axes[2].get_legend_handles_labels()  # every run has losses

@@ -4,9 +4,9 @@ import time
 
 import torch
 
+from gan.analysis.packs import peek
 from gan.config.settings import Config
 from gan.data.datasets import Source, open_source
-from gan.data.pack import peek
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.replay import PLAIN_CALLS
 from gan.training.needs import require_classes, require_memory
@@ -16,12 +16,15 @@ from gan.training.steps import one_step
 _TIMED_S = 1.0
 
 
-def dry_run(cfg: Config, device_name: str = "auto") -> str:
-    """Reports sizes, and times a few steps on images read directly from the source."""
+def dry_run(cfg: Config, device_name: str = "auto", source: Source | None = None) -> str:
+    """Reports sizes, and times a few steps on images read directly from the source.
+
+    `source` is that of cfg.data, if it has been opened.
+    """
     device = choose_device(device_name)
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
-    source = open_source(cfg.data)
+    source = source or open_source(cfg.data)
     require_classes(cfg, len(source.classes))
     needed = require_memory(cfg, len(source.classes), device)
     state = make_state(cfg, len(source.classes), device, precision)

@@ -14,10 +14,11 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from PIL import Image
 
+from gan.analysis.packs import clear, compare
 from gan.config.settings import Config, DataConfig
 from gan.data.datasets import NothingHeldOut, Split, open_source
 from gan.data.decode import formats, zip_members
-from gan.data.pack import PackedImages, clear, compare, pack
+from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.files import read_json, replacing
 
@@ -62,9 +63,8 @@ def inspect(cfg: Config, *, verify: bool = False, sheet: Path | None = None) -> 
 
 def clear_packs(cfg: Config) -> Iterator[str]:
     """Deletes the packs of a config and yields what was freed."""
-    for split, source in _splits(cfg.data, download=False):
-        if isinstance(source, Source):
-            yield f"{_TITLES[split]}: {clear(source, cfg.data)}"
+    found = _splits(cfg.data, download=False)
+    yield from clear([source for _, source in found if isinstance(source, Source)], cfg.data)
 
 
 def _splits(cfg: DataConfig, *, download: bool) -> Iterator[tuple[Split, Source | NothingHeldOut]]:
@@ -96,7 +96,7 @@ def report(cfg: DataConfig, source: Source, packed: PackedImages) -> str:
         f"packed   {len(packed):,} images {width}x{height}, {_colours(cfg)}, data.fit {cfg.fit}",
         f"         {packed.images.nbytes / 1e6:,.1f} MB in {packed.folder}",
         "         used again while paths, names, sizes, times and zip checksums are unchanged",
-        "         gan data --verify compares contents, --clear deletes it",
+        "         gan data --verify compares contents, --clear deletes it and older ones",
     ]
     return "\n".join(lines)
 
@@ -106,16 +106,16 @@ def warnings(cfg: Config, source: Source, packed: PackedImages | None = None) ->
     return [*_warn_of_number(cfg, len(packed or source)), *_warn_of_files(cfg, source, packed)]
 
 
-def warnings_before_training(cfg: Config) -> list[str]:
-    """Returns the warnings for a user's own images, on the first rank only.
+def open_with_warnings(cfg: Config) -> tuple[Source | None, list[str]]:
+    """Opens a user's own images and lists the warnings for them, on the first rank only.
 
-    Returns nothing if the images cannot be found; training reports that after cheaper checks.
+    Returns no source if they cannot be found; training reports that after cheaper checks.
     """
-    if cfg.data.source != "folder" or int(os.environ.get("RANK", "0")):
-        return []
-    with suppress(ValueError, OSError):
-        return warnings(cfg, open_source(cfg.data))
-    return []
+    if cfg.data.source == "folder" and not int(os.environ.get("RANK", "0")):
+        with suppress(ValueError, OSError):
+            source = open_source(cfg.data)
+            return source, warnings(cfg, source)
+    return None, []
 
 
 def save_sheet(cfg: Config, packed: PackedImages, out: Path) -> int:
@@ -182,7 +182,7 @@ def _warn_of_number(cfg: Config, num: int) -> Iterator[str]:
             "images, or lower train.batch_size"
         )
     epochs = train.num_steps * train.batch_size / num
-    if epochs > _MAX_EPOCHS:
+    if epochs > _MAX_EPOCHS and train.max_minutes is None:
         fewer = max(1, _MAX_EPOCHS * num // train.batch_size)
         yield (
             f"{train.num_steps:,} steps are {epochs:,.0f} epochs of {num:,} images, which D may "

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from gan.analysis.curves import draw_curves
+from gan.analysis.evaluate import nearest_training
 from gan.analysis.runs import RECORD, RunFiles, read_run
 from gan.analysis.table import HEADS, evaluation_rows, number, readings, setting_text
 from gan.config.reader import describe, flat_identity
@@ -23,7 +24,6 @@ from gan.config.settings import Config
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.files import replacing
-from gan.metrics.evaluate import nearest_training
 from gan.sampling import Trained, load_trained, to_pil
 
 _NUM_GRIDS = 5

@@ -2,6 +2,7 @@
 
 import json
 import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from gan.files import replacing
 HEADS = ("score", "samples", "real (floor)", "better")
 _HIGHER = {"precision", "recall", "density", "coverage", "modes", "confident_share",
            "inception_score"}  # fmt: skip
-_NEAR_COPIES_FLOOR = 0.01  # by its definition, see gan.metrics.evaluate.memorisation
+_NEAR_COPIES_FLOOR = 0.01  # by its definition, see gan.analysis.evaluate.memorisation
 
 
 def evaluation_table(record: dict[str, Any], num_classes: int) -> str:
     """Returns the table of an evaluation, with one line of reading for each telling value.
 
-    `record` is that of `gan.metrics.evaluate.evaluate`, `num_classes` the number of the data's
+    `record` is that of `gan.analysis.evaluate.evaluate`, `num_classes` the number of the data's
     classes.
     """
     rows = evaluation_rows(record)
@@ -114,10 +115,32 @@ def setting_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Returns the rows of a table, its columns as wide as their widest cell."""
+def aligned(rows: list[tuple[str, ...]], columns: int | None = None) -> list[str]:
+    """Returns the lines of a table, its columns as wide as their widest cell.
+
+    A table of more `columns` of characters is cut into several, each with the first column; a long
+    text in the first column is continued in the next line.
+    """
+    if columns:
+        rows = [
+            (part, *(row[1:] if i == 0 else [""] * len(row[1:])))
+            for row in rows
+            for i, part in enumerate(textwrap.wrap(row[0], columns // 3) or [""])
+        ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines: list[str] = []
+    for block in _blocks(widths, columns or sum(widths) + 2 * len(widths)):
+        lines += [""] if lines else []
+        lines += ["  ".join(f"{row[i]:<{widths[i]}}" for i in block).rstrip() for row in rows]
+    return lines
+
+
+def _blocks(widths: list[int], columns: int) -> list[list[int]]:
+    """Splits the columns of a table into blocks that fit, each of them with the first column."""
+    blocks = [[0]]
+    for i in range(1, len(widths)):
+        needed = sum(widths[j] + 2 for j in blocks[-1]) + widths[i]
+        if needed > columns and len(blocks[-1]) > 1:
+            blocks.append([0])
+        blocks[-1].append(i)
+    return blocks

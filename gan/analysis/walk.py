@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from gan.data.decode import on_white
 from gan.errors import ConfigError
 from gan.files import replacing
-from gan.latents import ZDist, interpolate
+from gan.latents import ZDist
 from gan.sampling import Trained, enlarge, generate, grid, save_gif, to_pil
 
 _MIN_SIDE = 256  # pixels of a film, unless it has a scale
@@ -123,6 +123,21 @@ def _require_ffmpeg() -> str:
 def _closed(ends: Tensor, steps: int, dist: ZDist) -> Tensor:
     pairs = zip(ends, ends.roll(-1, 0), strict=True)
     return torch.cat([interpolate(start, end, steps, dist) for start, end in pairs])
+
+
+def interpolate(start: Tensor, end: Tensor, steps: int, dist: ZDist) -> Tensor:
+    """Returns (steps, Z) from `start` (Z,) towards `end`, without `end`.
+
+    Spherical for normal z, which keeps their length typical (White, 2016); linear for uniform z.
+    """
+    t = torch.arange(steps, dtype=start.dtype)[:, None] / steps
+    if dist == "uniform":
+        return start + t * (end - start)
+    cosine = torch.dot(start, end) / (start.norm() * end.norm())
+    angle = torch.acos(cosine.clamp(-1, 1))
+    if angle < 1e-4:
+        return start + t * (end - start)
+    return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
 
 
 def _numbers(text: str) -> list[int]:

@@ -12,21 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from gan.config.sizes import num_levels
 
-SourceName = Literal[
-    "mnist5k",
-    "mnist",
-    "fashion_mnist",
-    "cifar10",
-    "celeba",
-    "stacked_mnist",
-    "folder",
-    "synthetic",
-]
+SourceName = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "celeba", "stacked_mnist",
+                     "folder", "synthetic"]  # fmt: skip
+
+
+def _setting(default: Any, description: str, **bounds: Any) -> Any:
+    return Field(default, description=description, **bounds)
 
 
 def _free(default: Any, description: str, **bounds: Any) -> Any:
-    extra: dict[str, Any] = {"free": True}
-    return Field(default, description=description, json_schema_extra=extra, **bounds)
+    return _setting(default, description, json_schema_extra={"free": True}, **bounds)
 
 
 class Section(BaseModel):
@@ -36,34 +31,28 @@ class Section(BaseModel):
 class DataConfig(Section):
     """The training images."""
 
-    source: SourceName = Field("mnist", description="data set; mnist5k needs no download")
+    source: SourceName = _setting("mnist", "data set; mnist5k needs no download")
     root: str = Field(
         default_factory=lambda: os.environ.get("GAN_DATA") or "data",
         description="folder of the data sets (default: $GAN_DATA, else data); for source folder, "
         "the folder or zip of images itself (no default)",
         json_schema_extra={"free": True},
     )
-    image_size: int | tuple[int, int] = Field(
-        28, description="pixels, one side or [height, width], 16 to 512"
+    image_size: int | tuple[int, int] = _setting(
+        28, "pixels, one side or [height, width], 16 to 512"
     )
-    channels: Literal[1, 3, 4] = Field(
-        1, description="1 grey, 3 RGB, 4 RGB and opacity (source folder)"
-    )
-    fit: Literal["crop", "pad", "squash"] = Field(
+    channels: Literal[1, 3, 4] = _setting(1, "1 grey, 3 RGB, 4 RGB and opacity (source folder)")
+    fit: Literal["crop", "pad", "squash"] = _setting(
         "crop",
-        description="crop: resize the short side, cut the centre; pad: add a black border, "
+        "crop: resize the short side, cut the centre; pad: add a black border, "
         "no resampling; squash: resize both sides",
     )
-    flip: bool = Field(False, description="mirror images at random; for faces, not for digits")
-    on_bad_image: Literal["error", "skip"] = Field(
-        "error", description="what to do about an unreadable image: stop with a list, or skip it"
+    flip: bool = _setting(False, "mirror images at random; for faces, not for digits")
+    on_bad_image: Literal["error", "skip"] = _setting(
+        "error", "what to do about an unreadable image: stop with a list, or skip it"
     )
-
-    hold_out: float = Field(
-        0.0,
-        description="share of the images of source folder that is kept for evaluation",
-        ge=0,
-        le=0.5,
+    hold_out: float = _setting(
+        0.0, "share of the images of source folder that is kept for evaluation", ge=0, le=0.5
     )
 
     @model_validator(mode="before")
@@ -94,80 +83,72 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The two networks."""
 
-    z_dim: int = Field(100, description="length of the latent vector", ge=1, le=4096)
-    z_dist: Literal["normal", "uniform"] = Field("normal", description="N(0, 1) or U(-1, 1)")
-    g_width: int = Field(
-        64, description="channels of the generator's last hidden layer", ge=1, le=1024
+    z_dim: int = _setting(100, "length of the latent vector", ge=1, le=4096)
+    z_dist: Literal["normal", "uniform"] = _setting("normal", "N(0, 1) or U(-1, 1)")
+    g_width: int = _setting(64, "channels of the generator's last hidden layer", ge=1, le=1024)
+    d_width: int = _setting(64, "channels of the discriminator's first layer", ge=1, le=1024)
+    conditional: bool = _setting(False, "the class is an input of both networks")
+    kernel: Literal[4, 5] = _setting(
+        4, "kernel size of the strided layers; the paper's authors used 5"
     )
-    d_width: int = Field(
-        64, description="channels of the discriminator's first layer", ge=1, le=1024
+    upsample: Literal["transposed", "resize", "subpixel", "reference"] = _setting(
+        "transposed", "how G doubles the size; reference: this project's own transposed convolution"
     )
-    conditional: bool = Field(False, description="the class is an input of both networks")
-    kernel: Literal[4, 5] = Field(
-        4, description="kernel size of the strided layers; the paper's authors used 5"
+    d_norm: Literal["batch", "spectral"] | None = _setting(
+        "batch", "normalisation in the discriminator"
     )
-    upsample: Literal["transposed", "resize", "subpixel", "reference"] = Field(
-        "transposed",
-        description="how G doubles the size; reference: this project's own transposed convolution",
-    )
-    d_norm: Literal["batch", "spectral"] | None = Field(
-        "batch", description="normalisation in the discriminator"
-    )
-    pac: Literal[1, 2] = Field(1, description="images that D sees as one input (PacGAN)")
+    pac: Literal[1, 2] = _setting(1, "images that D sees as one input (PacGAN)")
 
 
 class TrainConfig(Section):
     """The training run."""
 
-    seed: int = Field(0, description="of weights, data order, latents", ge=0, lt=2**31)
-    batch_size: int = Field(64, description="images per step, over all ranks", ge=2, le=65536)
+    seed: int = _setting(0, "of weights, data order, latents", ge=0, lt=2**31)
+    batch_size: int = _setting(64, "images per step, over all ranks", ge=2, le=65536)
     num_steps: int = _free(20_000, "length of the run", ge=1)
     max_minutes: float | None = _free(None, "stop this call after so many minutes", gt=0)
-    loss: Literal["non_saturating", "hinge", "relativistic"] = Field(
-        "non_saturating", description="adversarial loss on logits"
+    loss: Literal["non_saturating", "hinge", "relativistic"] = _setting(
+        "non_saturating", "adversarial loss on logits"
     )
-    penalty: Literal["r1", "r1_r2"] | None = Field(
-        None, description="gradient penalty of D, on real images or on real and fake ones"
+    penalty: Literal["r1", "r1_r2"] | None = _setting(
+        None, "gradient penalty of D, on real images or on real and fake ones"
     )
-    penalty_gamma: float = Field(1.0, description="weight of the penalty", gt=0)
-    class_loss_weight: float = Field(
+    penalty_gamma: float = _setting(1.0, "weight of the penalty", gt=0)
+    class_loss_weight: float = _setting(
         0.0,
-        description="weight of D's auxiliary classification loss on real images; needs "
-        "model.conditional",
+        "weight of D's auxiliary classification loss on real images; needs model.conditional",
         ge=0,
     )
-    augment: Literal["translate", "diffaugment"] | None = Field(
+    augment: Literal["translate", "diffaugment"] | None = _setting(
         None,
-        description="differentiable augmentation of all images that D sees; diffaugment: colour, "
+        "differentiable augmentation of all images that D sees; diffaugment: colour, "
         "translation, cutout",
     )
-    augment_ramp_epochs: float | None = Field(
+    augment_ramp_epochs: float | None = _setting(
         None,
-        description="the share of images that are augmented rises from 0 to 1 over so many passes "
+        "the share of images that are augmented rises from 0 to 1 over so many passes "
         "through the data; null: 1 from the start",
         gt=0,
     )
-    g_learning_rate: float = Field(5e-4, description="Adam, generator, at the start", gt=0, le=1)
-    d_learning_rate: float = Field(
-        5e-4, description="Adam, discriminator, at the start", gt=0, le=1
-    )
-    beta1: float = Field(0.5, description="Adam", ge=0, lt=1)
-    beta2: float = Field(0.999, description="Adam", ge=0, lt=1)
-    learning_rate_halflife_images: int | None = Field(
+    g_learning_rate: float = _setting(5e-4, "Adam, generator, at the start", gt=0, le=1)
+    d_learning_rate: float = _setting(5e-4, "Adam, discriminator, at the start", gt=0, le=1)
+    beta1: float = _setting(0.5, "Adam", ge=0, lt=1)
+    beta2: float = _setting(0.999, "Adam", ge=0, lt=1)
+    learning_rate_halflife_images: int | None = _setting(
         100_000,
-        description="both learning rates are multiplied by 1 / (1 + images / this); null: constant",
+        "both learning rates are multiplied by 1 / (1 + images / this); null: constant",
         ge=1,
     )
-    ema_halflife_images: float | None = Field(
-        50_000, description="half-life of G's weight average; null: no averaging", gt=0
+    ema_halflife_images: float | None = _setting(
+        50_000, "half-life of G's weight average; null: no averaging", gt=0
     )
-    ema_warmup: float = Field(
-        0.1, description="the half-life is at most this share of the images seen", gt=0
+    ema_warmup: float = _setting(
+        0.1, "the half-life is at most this share of the images seen", gt=0
     )
-    init_from: str | None = Field(
+    init_from: str | None = _setting(
         None,
-        description="checkpoint whose networks a new run starts from; learning rates and the "
-        "average of G start again",
+        "checkpoint or shipped generator that a new run starts from; learning rates "
+        "and the average of G start again",
     )
     on_collapse: Literal["warn", "stop"] = _free(
         "warn", "after 50,000 images with a sign of collapse: warn, or save and stop"

@@ -190,9 +190,9 @@ def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source
         )
     if not cfg.hold_out:
         _require_train(split, "data.hold_out is 0")
-    if not root.exists():
+    if not (root.is_dir() or root.is_file()):
         raise MissingData(
-            f"data.root: {root} does not exist; set it to your folder or zip of images: "
+            f"data.root: {root} is no folder or file; set it to your folder or zip of images: "
             "--set data.root=/path/to/images"
         )
     source = from_folder(root) if root.is_dir() else from_zip(root)

@@ -15,8 +15,8 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +60,7 @@ def pack(source: Source, cfg: DataConfig) -> PackedImages:
     return _open(folder)
 
 
-def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
-    """Decodes the first images without writing anything; returns uint8 (n, C, H, W)."""
-    few = replace(source, names=source.names[:count])
-    return np.stack([image for _, image in _decode(few, cfg, {}, "decoding")])
-
-
-def clear(source: Source, cfg: DataConfig) -> str:
-    """Deletes the packs of a source, and reports what was freed."""
-    lines = []
-    for folder in filter(Path.exists, _folders(source, cfg)):
-        num_bytes = sum(path.stat().st_size for path in folder.iterdir())
-        shutil.rmtree(folder)
-        lines.append(f"deleted {folder}: {num_bytes / 1e6:,.1f} MB freed")
-    return "\n".join(lines) or "no pack to delete"
-
-
-def _folders(source: Source, cfg: DataConfig) -> list[Path]:
+def pack_folders(source: Source, cfg: DataConfig) -> list[Path]:
     """Returns the places of a pack: in the user's cache, and beside the data."""
     key = json.dumps([source.fingerprint, cfg.image_shape, cfg.fit, cfg.on_bad_image])
     digest = hashlib.sha256(key.encode()).hexdigest()
@@ -89,9 +73,14 @@ def _folders(source: Source, cfg: DataConfig) -> list[Path]:
     return [Path(place, "packed", name) for place in (cache, beside) if place[:1] != "~"]
 
 
+def resolved_place(source: Source) -> str:
+    """Names the folder, file or library that a source is made from."""
+    return os.path.realpath(source.place) if source.parallel else source.place
+
+
 def _choose_folder(source: Source, cfg: DataConfig) -> Path:
     """Returns the first place that has the pack (it may be read-only), else a writable one."""
-    folders = _folders(source, cfg)
+    folders = pack_folders(source, cfg)
     for folder in folders:
         if os.access(folder / "pack.json", os.R_OK):
             return folder
@@ -102,18 +91,6 @@ def _choose_folder(source: Source, cfg: DataConfig) -> Path:
                 return folder
     places = " or ".join(str(folder.parent) for folder in folders)
     raise ValueError(f"cannot write to {places}; set GAN_CACHE to a folder that can be written")
-
-
-def compare(source: Source, cfg: DataConfig, packed: PackedImages) -> None:
-    """Decodes every image again. Raises ValueError if one differs from what was packed."""
-    decoded = _decode(source, cfg, {}, "comparing")
-    pairs = zip_longest(decoded, packed.images, fillvalue=("no image", ()))
-    differ = [name for (name, new), old in pairs if not np.array_equal(new, old)]
-    if differ:
-        raise ValueError(
-            f"{packed.folder} differs from {source.place} in {len(differ):,} images "
-            f"({', '.join(map(str, differ[:3]))}); delete that folder to pack the images again"
-        )
 
 
 def _write(source: Source, cfg: DataConfig, folder: Path) -> None:
@@ -130,7 +107,7 @@ def _write(source: Source, cfg: DataConfig, folder: Path) -> None:
             "images_crc32": _crc32(part / "images.npy"),
             "labels_crc32": _crc32(part / "labels.npy"),
             "classes": source.classes,
-            "place": source.place,
+            "place": resolved_place(source),
         }
         left_out = {str(name): str(reason) for name, reason in bad.items()}
         (part / "pack.json").write_text(json.dumps(meta, indent=1))
@@ -158,7 +135,7 @@ def _write_images(path: Path, source: Source, cfg: DataConfig) -> dict[Any, BadI
             os.posix_fallocate(file.fileno(), 0, math.prod(shape))
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for _, image in _decode(source, cfg, bad, "packing"):
+        for _, image in decode_usable(source, cfg, bad, "packing"):
             file.write(image.tobytes())
         file.truncate()
         file.seek(0)  # NumPy pads the header to the same length for any number of images
@@ -167,7 +144,7 @@ def _write_images(path: Path, source: Source, cfg: DataConfig) -> dict[Any, BadI
     return bad
 
 
-def _decode(
+def decode_usable(
     source: Source, cfg: DataConfig, bad: dict[Any, BadImage], title: str
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """Yields the usable images with their names, and adds the others to `bad`.

@@ -24,7 +24,8 @@ class Precision:
 
     def __str__(self) -> str:
         layout = "channels_last" if self.channels_last else "channels_first"
-        return f"{str(self.dtype).removeprefix('torch.')}, {layout}, {self.threads} threads"
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{str(self.dtype).removeprefix('torch.')}, {layout}, {threads}"
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""Networks that map images to features for comparing them: small classifiers and Inception.
+"""Networks that map images to features for comparing them: small classifiers.
 
 Shapes: N images, C channels, H x W pixels, F features, K classes.
 """
@@ -12,16 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gan.checkpoint import check_weights
-from gan.metrics import inception
 
 NUM_FEATURES = 128
 _WEIGHTS = Path(__file__).parent / "weights"
-_FORMAT = "gan features 1"
+FORMAT = "gan features 1"
 _MAX_BYTES = 16 << 20
 _BATCH = 64  # Inception takes 10 MB per image
 
@@ -45,6 +43,7 @@ class FeatureNetwork:
     module: nn.Module  # uint8 (N, channels, H, W) -> features (N, F), logits (N, K)
     metadata: dict[str, str] = field(default_factory=dict)
     per_channel: bool = False  # of Stacked-MNIST: each channel is a grey image of its own
+    is_inception: bool = False  # the network of FID, KID and the Inception score
 
     @torch.no_grad()
     def __call__(self, images: np.ndarray) -> Features:
@@ -113,39 +112,19 @@ def _block(num_in: int, num_out: int, stride: int) -> nn.Sequential:
 
 
 def load_features(name_or_file: str | Path, device: torch.device) -> FeatureNetwork:
-    """Loads a shipped network by name, "inception", or a file: .safetensors written by
-    scripts/train_features.py, or .pth with the standard Inception weights.
+    """Loads a shipped network by name, or a .safetensors file of scripts/train_features.py.
 
     Raises ValueError if there is no such network, or its file is damaged or of another kind.
     """
     text = str(name_or_file)
-    if text == "inception" or text.endswith(".pth"):
-        module = inception.load_inception(None if text == "inception" else Path(text)).to(device)
-        resize = "to 299x299, bilinear as in TensorFlow 1"
-        return FeatureNetwork("inception", inception.SHA256, 3, resize, (), module)
     shipped = {path.stem: path for path in sorted(_WEIGHTS.glob("*.safetensors"))}
     path = shipped.get(text, Path(text))
     if path.suffix != ".safetensors":
-        names = ", ".join([*shipped, "inception"])
         raise ValueError(
-            f"feature network must be one of {names}, or a .safetensors or .pth file; got {text!r}"
+            f"feature network must be one of {', '.join(shipped)}, or a .safetensors file; gan "
+            f"evaluate also takes inception, or its .pth file; got {text!r}"
         )
     return _load_classifier(path, device)
-
-
-def save_classifier(path: Path, classifier: Classifier, metadata: dict[str, str]) -> None:
-    """Writes a classifier to a safetensors file, with its sizes and the sha256 of its weights.
-
-    `metadata` must contain "name" and "classes", a JSON list.
-    """
-    weights = {key: value.cpu().contiguous() for key, value in classifier.state_dict().items()}
-    sizes = {
-        "format": _FORMAT,
-        "channels": str(classifier.blocks[0][0].in_channels),  # type: ignore[index,union-attr]
-        "side": str(classifier.side),
-        "sha256": _checksum(weights),
-    }
-    path.write_bytes(save(weights, metadata={**metadata, **sizes}))
 
 
 def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
@@ -161,7 +140,7 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
         name, sha256 = metadata["name"], metadata["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: invalid metadata ({error})") from None
-    if _checksum(weights) != sha256:
+    if weights_checksum(weights) != sha256:
         raise ValueError(f"{path}: damaged (sha256 mismatch); restore it or train it again")
     classifier.load_state_dict(weights, assign=True)
     classifier.eval().requires_grad_(False)
@@ -172,18 +151,21 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path}: not a file")
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"{path}: larger than {_MAX_BYTES:,} bytes")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            if metadata.get("format") != FORMAT:
                 raise ValueError(f"{path}: not written by scripts/train_features.py")
             return {key: file.get_tensor(key) for key in file.keys()}, metadata
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path}: not a readable feature network ({error})") from None
 
 
-def _checksum(weights: dict[str, Tensor]) -> str:
+def weights_checksum(weights: dict[str, Tensor]) -> str:
+    """Returns the sha256 of weights by name."""
     digest = hashlib.sha256()
     for key in sorted(weights):
         digest.update(key.encode())

@@ -1,20 +1,17 @@
 """Finds a generator: a run, a checkpoint file, a folder, or the name of a shipped one."""
 
+import difflib
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from gan.checkpoint import BadCheckpoint, Checkpoint
+from gan.checkpoint import Checkpoint
 from gan.errors import ConfigError
-from gan.pretrained.folder import is_folder, read_folder
+from gan.pretrained.folder import read_folder
+from gan.pretrained.shipped import SHIPPED, is_folder, shipped_names
 from gan.sampling import Trained, find_checkpoint, make_trained
-
-SHIPPED = Path(__file__).parent
-
-
-def shipped_names() -> list[str]:
-    """Returns the names of the shipped generators."""
-    return sorted(path.name for path in SHIPPED.iterdir() if is_folder(path))
 
 
 def read_source(source: str | Path) -> Checkpoint:
@@ -23,30 +20,33 @@ def read_source(source: str | Path) -> Checkpoint:
     An existing path wins over a name. Raises BadCheckpoint if it cannot be used, ConfigError if
     there is no such thing.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # leaves the ~ of an unknown user
+    names = shipped_names()
     if path.is_dir() and is_folder(path):
         return read_folder(path)
     if path.exists():
         return find_checkpoint(path)
-    if str(source) in shipped_names():
+    if str(source) in names:
         return read_folder(SHIPPED / source)
+    near = difflib.get_close_matches(str(source)[:200], names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
     raise ConfigError(
         f"no run, checkpoint or folder {str(source)[:200]!r}, and no shipped generator has that "
-        f"name; shipped are {', '.join(shipped_names()) or 'none'}"
+        f"name; shipped are {', '.join(names)}{hint}"
     )
 
 
 def load_generator(
-    source: str | Path, device: torch.device, *, data_root: str | None = None
+    source: str | Path,
+    device: torch.device,
+    *,
+    data_root: str | None = None,
+    truncation: float = 1.0,
 ) -> Trained:
     """Loads the averaged generator of what `read_source` finds.
 
-    `data_root` is the place of its data set, by default $GAN_DATA, else data.
+    `data_root` is the place of its data set, by default $GAN_DATA, else data; `truncation` is the
+    factor of all latents.
     """
-    return make_trained(read_source(source), device, data_root=data_root)
-
-
-def require_discriminator(checkpoint: Checkpoint) -> None:
-    """Raises BadCheckpoint if a source has a generator alone."""
-    if not checkpoint.d:
-        raise BadCheckpoint(f"{checkpoint.path}: has no discriminator; use a run or a checkpoint")
+    trained = make_trained(read_source(source), device, data_root=data_root)
+    return replace(trained, truncation=truncation)

@@ -1,11 +1,12 @@
 """Evaluation during a run: of the average of G, without any effect on the state."""
 
 import json
+import math
 
 from gan.checkpoint import save_checkpoint
 from gan.files import parse_row, read_json, replacing
-from gan.metrics.evaluate import score
 from gan.metrics.reference import Reference, choose_network, make_reference
+from gan.metrics.scores import score
 from gan.training.run import Run
 from gan.training.state import settle
 
@@ -54,4 +55,5 @@ def _best(run: Run, ruler: dict[str, str | None]) -> float | None:
     best = read_json(run.checkpoint_dir / "best.json")
     if not isinstance(best, dict) or any(best.get(key) != ruler[key] for key in ruler):
         return None
-    return value if isinstance(value := best.get("value"), float) else None
+    value = best.get("value")
+    return value if isinstance(value, float) and math.isfinite(value) else None

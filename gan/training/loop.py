@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan.checkpoint import checkpoint_path, prune_checkpoints, save_checkpoint
+from gan.checkpoint import checkpoint_path, prune_checkpoints, read_checkpoint, save_checkpoint
 from gan.config.reader import differences, identity
 from gan.config.settings import Config, batch_size_problem
 from gan.data.batches import Batch, batches
 from gan.data.datasets import open_source
 from gan.data.pack import pack
+from gan.data.source import Source
 from gan.errors import ConfigError, NonFinite
 from gan.files import remove_unfinished
 from gan.latents import class_rows
@@ -29,7 +30,7 @@ from gan.tracking import gradient_norm
 from gan.training import evaluator, report
 from gan.training.collapse import diversity
 from gan.training.needs import require_classes, require_memory
-from gan.training.resume import initialise, require_resumable, resume
+from gan.training.resume import Reader, check_start, initialise, resume
 from gan.training.run import Ending, Run, Window
 from gan.training.run_dir import locked, next_run_dir
 from gan.training.state import all_finite, make_state, settle
@@ -45,20 +46,23 @@ def train(
     device_name: str = "auto",
     *,
     name: str = "run",
+    source: Source | None = None,
+    read: Reader = read_checkpoint,
 ) -> Run:
     """Starts or resumes the run of a directory and saves its last state.
 
-    Without a directory the run gets a new one, runs/NNNNN-name. The returned run has its ending.
+    Without a directory the run gets a new one, runs/NNNNN-name. `source` is that of cfg.data, if it
+    has been opened; `read` reads what train.init_from names. The returned run has its ending.
     Raises ValueError for what a user can fix, NonFinite if a loss or weight is not finite, OSError
     if a checkpoint cannot be written.
     """
     started = time.monotonic()
     device = choose_device(device_name)
-    _check_before_data(cfg, run_dir, device)
+    _check_before_data(cfg, run_dir, device, read)
     precision = choose_precision(cfg.hardware, device)
     torch.set_num_threads(precision.threads)
     # outside the process group, whose timeout is shorter than packing may take
-    source = open_source(cfg.data, download=True)
+    source = source or open_source(cfg.data, download=True)
     require_classes(cfg, len(source.classes))
     packed = pack(source, cfg.data)
     held_out = held_out_images(cfg.data) if cfg.train.evaluate_every_steps else None
@@ -70,7 +74,7 @@ def train(
         with locked(run_dir) if ranks.is_first else nullcontext():
             state = make_state(cfg, len(packed.classes), device, precision, ranks, len(packed))
             run = Run(cfg, run_dir, packed, state, held_out, started)
-            notes = resume(run) or initialise(run)
+            notes = resume(run) or initialise(run, read)
             if not run.is_first:
                 run.ending = _loop(run, stop)
                 return run
@@ -85,14 +89,16 @@ def train(
     return run
 
 
-def _check_before_data(cfg: Config, run_dir: Path | None, device: torch.device) -> None:
+def _check_before_data(
+    cfg: Config, run_dir: Path | None, device: torch.device, read: Reader
+) -> None:
     """Raises ValueError for what is known before images are downloaded and packed."""
     rank = launched_rank()
     if problem := batch_size_problem(cfg, rank.world_size):
         raise ConfigError(problem)
     require_memory(cfg, 1, device, rank.world_size)  # more classes need little more
-    if rank.is_first and run_dir and run_dir.exists():
-        require_resumable(run_dir, cfg)
+    if rank.is_first:
+        check_start(run_dir, cfg, read)
 
 
 def _require_equal_ranks(cfg: Config, data: str, ranks: Ranks) -> None:

@@ -1,5 +1,6 @@
 """What a run shows: first lines, status line, curves, image grids, last lines. First rank only."""
 
+import math
 import resource
 import sys
 import textwrap
@@ -59,11 +60,10 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
     """Writes the curves since the last log, and the status line."""
     state, train, window = run.state, run.cfg.train, run.window
     elapsed = window.seconds
-    speed = window.count * train.batch_size / elapsed
     before = state.images_seen - train.batch_size  # when the last step began
     rates = learning_rates(train, before)
     means = means | {
-        "throughput/images_per_s": speed,
+        "throughput/images_per_s": window.count * train.batch_size / elapsed,
         "throughput/data_wait": window.waited_s / elapsed,
         "memory/mib": _memory_mib(state.device),
         "ema/decay": ema_decay(train, before),
@@ -80,24 +80,25 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
         histograms |= network_histograms({"g": state.g, "d": state.d})
     for tag, value in histograms.items():
         run.tracker.board.histogram(tag, value, state.images_seen)
-    run.tracker.console.status(_status(run))
+    run.tracker.console.status(_status(run)[1])
 
 
 def progress(run: Run) -> None:
     """Updates the status line, at most once a second; called after every step."""
     if run.busy_s - run.pace[-1][1] >= _SHOW_EVERY_S:
         run.pace.append((run.state.images_seen, run.busy_s))
-        run.tracker.console.show(run.state.step, _status(run))
+        run.tracker.console.show(*_status(run))
 
 
-def _status(run: Run) -> list[str]:
-    """Returns what the status line says, the most important first."""
+def _status(run: Run) -> tuple[float, list[str]]:
+    """Returns the share that is done, and the fields of the status line, important ones first."""
     state, train, latest = run.state, run.cfg.train, run.latest
     seen, began = run.pace[0]
     speed = (state.images_seen - seen) / (run.busy_s - began)
     left = (train.num_steps - state.step) * train.batch_size / speed if speed else 0.0
-    if train.max_minutes is not None:
-        left = min(left, 60 * max(0.0, train.max_minutes - run.minutes))
+    limit = train.max_minutes or math.inf
+    left = min(left, 60 * max(0.0, limit - run.minutes))
+    done = min(1.0, max(state.step / train.num_steps, run.minutes / limit))
     fields = [
         f"{state.step:,}/{train.num_steps:,}",
         f"{speed:,.0f} images/s",
@@ -109,7 +110,7 @@ def _status(run: Run) -> list[str]:
             f"D(G(z)) {latest['d/fake']:.2f}",
             f"loss D {latest['loss/d']:.2f} G {latest['loss/g']:.2f}",
         ]
-    return [*fields, f"{state.images_seen:,} images"]
+    return done, [*fields, f"{state.images_seen:,} images"]
 
 
 def show(run: Run, samples: dict[str, np.ndarray]) -> None:
@@ -128,16 +129,17 @@ def is_shown(run: Run) -> bool:
 
 def finish(run: Run, ending: Ending) -> None:
     """Writes learning.gif and the last line."""
-    run.tracker.console.show(run.state.step, _status(run))
-    steps = sorted(int(path.stem[4:]) for path in run.sample_dir.glob("ema_*.png"))
+    run.tracker.console.show(*_status(run))
+    names = (path.stem[4:] for path in run.sample_dir.glob("ema_*.png"))
+    steps = sorted(int(name) for name in names if name.isdecimal())  # not a user's own file
     paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
     frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
     last = frames[-1]
     shown = [frame for frame in frames if frame and (not last or frame.size == last.size)]
     save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
-    what = {Ending.DONE: "done", Ending.TIME_UP: "train.max_minutes are over"}
+    what = {Ending.DONE: "done", Ending.TIME_UP: "time is up (train.max_minutes)"}
     run.tracker.console.end(
-        f"{what.get(ending, 'stopped')}: step {run.state.step:,}, "
+        f"{what.get(ending, 'stopped and saved')}: step {run.state.step:,}, "
         f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.sample_dir}"
     )
 

@@ -1,5 +1,8 @@
 """Where a run starts: its newest good checkpoint, another run's networks, or initial weights."""
 
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from reprlib import repr as brief
 
@@ -11,13 +14,20 @@ from gan.training.run import Run
 from gan.training.run_dir import locked
 from gan.training.state import environment, load_networks, restore
 
+Reader = Callable[[Path], Checkpoint]  # of what train.init_from names
 
-def require_resumable(run_dir: Path, cfg: Config) -> None:
-    """Raises ValueError if an existing directory is in use or holds a run with other settings."""
-    with locked(run_dir):
-        checkpoint, _ = newest_checkpoint(run_dir / "checkpoints")
+
+def check_start(run_dir: Path | None, cfg: Config, read: Reader) -> None:
+    """Raises ValueError if the run cannot start: a directory that is in use or holds a run with
+    other settings, or a checkpoint of train.init_from that cannot be read."""
+    checkpoint = None
+    if run_dir and run_dir.exists():
+        with locked(run_dir):
+            checkpoint, _ = newest_checkpoint(run_dir / "checkpoints")
     if checkpoint:
         _require_same_run(checkpoint, cfg, checkpoint.data)
+    else:
+        _initial_checkpoint(cfg, read)
 
 
 def resume(run: Run) -> list[str]:
@@ -71,14 +81,27 @@ def _require_same_run(checkpoint: Checkpoint, cfg: Config, data: str) -> None:
         )
 
 
-def initialise(run: Run) -> list[str]:
-    """Loads the networks of train.init_from, if it is set; returns notes for the log."""
-    if run.cfg.train.init_from is None:
+def initialise(run: Run, read: Reader) -> list[str]:
+    """Loads the networks of train.init_from, if it is set; returns notes for the log.
+
+    D keeps its initial weights if the generator comes alone.
+    """
+    checkpoint = _initial_checkpoint(run.cfg, read)
+    if checkpoint is None:
         return []
-    path = Path(run.cfg.train.init_from).expanduser()
-    checkpoint = read_checkpoint(path)
     try:
-        load_networks(run.state, checkpoint)
+        d = checkpoint.d or run.state.d.state_dict()
+        load_networks(run.state, replace(checkpoint, d=d))
     except BadCheckpoint as error:
-        raise ValueError(f"train.init_from: {path}: {error}") from None
-    return [f"networks from {path}, step {checkpoint.step:,}"]
+        raise ValueError(f"train.init_from: {checkpoint.path}: {error}") from None
+    what = "networks" if checkpoint.d else "generator"
+    return [f"{what} from {checkpoint.path}, step {checkpoint.step:,}"]
+
+
+def _initial_checkpoint(cfg: Config, read: Reader) -> Checkpoint | None:
+    if cfg.train.init_from is None:
+        return None
+    try:
+        return read(Path(os.path.expanduser(cfg.train.init_from)))
+    except ValueError as error:
+        raise ValueError(f"train.init_from: {error}") from None

@@ -29,7 +29,7 @@ class Ending(IntEnum):
     """Why a call of `train` ended. When ranks differ, they agree on the largest."""
 
     DONE = 1  # train.num_steps are reached
-    TIME_UP = 2  # train.max_minutes are over
+    TIME_UP = 2  # after train.max_minutes
     COLLAPSED = 3  # and train.on_collapse is stop
     HUNG_UP = 128 + signal.SIGHUP  # a signal; the value is the exit code, as in a shell
     INTERRUPTED = 128 + signal.SIGINT

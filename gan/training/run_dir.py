@@ -51,7 +51,10 @@ def locked(run_dir: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        who = holder.read_text(errors="replace")[:200] if holder.exists() else "another process"
+        who = "another process"
+        if holder.is_file():
+            with holder.open(errors="replace") as file:
+                who = file.read(200)
         raise ValueError(f"{run_dir} is in use by {who}; wait for it or stop it") from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")

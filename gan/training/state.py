@@ -190,8 +190,9 @@ def _load_moments(optim: torch.optim.Optimizer, saved: dict[str, Any], name: str
                 not isinstance(tensor, Tensor)
                 or tensor.shape != shape
                 or not tensor.is_floating_point()
+                or not tensor.isfinite().all()
             ):
-                raise BadCheckpoint(f"{name}: {key} of parameter {index} does not fit the network")
+                raise BadCheckpoint(f"{name}: {key} of parameter {index} is damaged")
     # learning rates and the kind of update are this run's and this machine's
     groups = optim.state_dict()["param_groups"]
     optim.load_state_dict({"state": state, "param_groups": groups})

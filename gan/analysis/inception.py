@@ -8,7 +8,8 @@ import hashlib
 from pathlib import Path
 
 import torch
-from torch import nn
+
+from gan.metrics.features import FeatureNetwork
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 _NAME = "weights-inception-2015-12-05-6726825d.pth"
@@ -16,8 +17,8 @@ _URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{_NAM
 _HINT = f"download {_URL} (sha256 {SHA256}) and pass the file with --features"
 
 
-def load_inception(path: Path | None) -> nn.Module:
-    """Returns the network in eval mode: uint8 (N, 3, H, W) -> features (N, 2048), logits (N, 1008).
+def load_inception(path: Path | None, device: torch.device) -> FeatureNetwork:
+    """Loads the network of 2048 features and 1008 classes.
 
     Without a path, the weights are downloaded once, into torch's cache. Raises ValueError if they
     are missing, cannot be downloaded, or are not the standard ones.
@@ -31,7 +32,10 @@ def load_inception(path: Path | None) -> nn.Module:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != SHA256:  # checked before the file is unpickled
         raise ValueError(f"{path}: not the standard Inception weights; {_HINT}")
-    return FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], str(path)).eval()
+    outputs = ["2048", "logits_unbiased"]
+    module = FeatureExtractorInceptionV3("inception", outputs, str(path)).eval().to(device)
+    resize = "to 299x299, bilinear as in TensorFlow 1"
+    return FeatureNetwork("inception", SHA256, 3, resize, (), module, is_inception=True)
 
 
 def _download() -> Path:

@@ -14,68 +14,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan.analysis.inception import load_inception
 from gan.checkpoint import Checkpoint
+from gan.config.settings import DataConfig
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.metrics import distances, inception
+from gan.metrics import distances
 from gan.metrics.features import FeatureNetwork
-from gan.metrics.pyramid import sample_patches, sliced_wasserstein
 from gan.metrics.reference import Reference, choose_network, held_out_images, make_reference
+from gan.metrics.scores import score
 from gan.sampling import Trained
 
 _NUM_SEARCHED = 1000  # images whose nearest training image is searched for
 _SEARCH_SIDE = 32  # pixels; larger images are shrunk for the search
 _SEARCH_BATCH = 8192  # training images
-
-
-def score(images: np.ndarray, reference: Reference) -> dict[str, float]:
-    """Returns all scores of images (N, C, H, W) except memorisation, by name.
-
-    Distances between Inception features are named fid and kid, between those of other networks
-    frechet_distance and kernel_distance. Without a network only sliced_wasserstein_* is measured.
-    """
-    seed = reference.seed
-    patches = sample_patches(images, seed=seed + 1)
-    levels = sliced_wasserstein(reference.patches, patches, seed=seed)
-    swd = {f"sliced_wasserstein_{level}": value for level, value in levels.items()}
-    network, real = reference.network, reference.features
-    if network is None or real is None:
-        return swd
-    fake, logits = network(images)
-    is_inception = network.sha256 == inception.SHA256
-    frechet, kernel = ("fid", "kid") if is_inception else ("frechet_distance", "kernel_distance")
-    precision, recall = distances.precision_recall(real, fake)
-    density, coverage = distances.density_coverage(real, fake)
-    values = {
-        frechet: distances.frechet_distance(real, fake),
-        kernel: distances.kernel_distance(real, fake, seed=seed),
-        "precision": precision,
-        "recall": recall,
-        "density": density,
-        "coverage": coverage,
-    }
-    if is_inception:
-        return values | {"inception_score": distances.inception_score(logits, seed=seed)} | swd
-    return values | _class_scores(logits, network, reference.train) | swd
-
-
-def _class_scores(logits: Tensor, network: FeatureNetwork, train: PackedImages) -> dict[str, float]:
-    """Scores predicted classes; returns nothing if the network was trained on other classes."""
-    if network.per_channel:
-        probabilities = logits.unflatten(1, (3, -1)).softmax(2)  # (N, 3, K)
-        modes = distances.stack_modes(probabilities.argmax(2))
-        real_modes = torch.tensor(train.labels)
-        return {
-            "modes": len(modes.unique()),
-            "modes_kl": distances.class_divergence(modes, len(train.classes), real_modes),
-            "confident_share": distances.confident_share(probabilities.flatten(0, 1)),
-        }
-    if not network.classes or train.classes != network.classes:
-        return {}
-    return {
-        "class_balance": distances.class_divergence(logits.argmax(1), len(train.classes)),
-        "confident_share": distances.confident_share(logits.softmax(1)),
-    }
 
 
 def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
@@ -131,11 +83,11 @@ def evaluate(
 
     It holds the means of the scores over the draws of latents and real images, their standard
     deviations, the same for the floor, memorisation, and everything that they depend on.
-    `features` is the `name` of `choose_network`. Raises ValueError if the data or the network is
-    missing, or if there are fewer than 10 images.
+    `features` is the `name` of `choose_network`, "inception", or its .pth file. Raises ValueError
+    if the data or the network is missing, or if there are fewer than 10 images.
     """
     data, checkpoint = trained.cfg.data, trained.checkpoint
-    network = choose_network(data, device, features)
+    network = _network(data, device, features)
     packed, held_out = pack(open_source(data), data), held_out_images(data)
     values, floors = [], []
     for draw in range(seed, seed + draws):
@@ -164,6 +116,14 @@ def evaluate(
         "torch": str(torch.__version__),
         "checkpoint": _origin(checkpoint),
     }
+
+
+def _network(
+    cfg: DataConfig, device: torch.device, name: str | Path | None
+) -> FeatureNetwork | None:
+    if name == "inception" or str(name).endswith(".pth"):
+        return load_inception(None if name == "inception" else Path(str(name)), device)
+    return choose_network(cfg, device, name)
 
 
 def _over_draws(

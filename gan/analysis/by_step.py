@@ -1,0 +1,24 @@
+"""The curves of runs for TensorBoard, over the training step instead of the images seen."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from gan.analysis.runs import RunFiles
+from gan.board import tag_of
+
+
+def write_by_step(runs: Sequence[RunFiles], folder: Path) -> None:
+    """Writes one run of TensorBoard for each run into `folder`; replaces what it wrote before."""
+    from torch.utils.tensorboard import SummaryWriter  # 1 s
+
+    shared = os.path.commonpath([run.path.resolve().parent for run in runs])
+    for run in runs:
+        place = folder / run.path.resolve().relative_to(shared)
+        for path in place.glob("events.*"):
+            path.unlink()
+        with SummaryWriter(str(place)) as writer:
+            for row in (*run.logs, *run.evaluations):
+                for key, value in row.items():
+                    if "/" in key and isinstance(value, int | float):
+                        writer.add_scalar(tag_of(key), value, row["step"])

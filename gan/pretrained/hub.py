@@ -1,0 +1,52 @@
+"""The Hugging Face hub: download and upload of a generator's folder (extra `gan[hub]`)."""
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+from gan.checkpoint import BadCheckpoint
+from gan.pretrained.shipped import CONFIG, MODEL
+
+_PART = r"[A-Za-z0-9][\w-]*(\.[\w-]+)*"
+_NAME = re.compile(f"{_PART}/{_PART}", re.ASCII)
+
+
+def is_hub_name(name: str) -> bool:
+    """Tells whether a name is OWNER/NAME; one whose OWNER is a folder here is a mistyped path."""
+    return bool(_NAME.fullmatch(name)) and len(name) <= 96 and not Path(name).parent.exists()
+
+
+def download(name: str) -> Path:
+    """Returns the folder of the hub's local cache with the two files of a generator.
+
+    Raises BadCheckpoint if they cannot be had, such as without a network.
+    """
+    hub = _library(name)
+    try:
+        files = [hub.hf_hub_download(name, file) for file in (CONFIG, MODEL)]
+    except Exception as error:  # of the library and of the HTTP client below it
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BadCheckpoint(
+            f"{name}: no such file or run, and not to be had from the hub ({reason:.300})"
+        ) from None
+    return Path(files[0]).parent
+
+
+def upload(folder: Path, name: str) -> str:
+    """Creates the repository OWNER/NAME if needed and uploads a folder; returns its address."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a name on the hub has the form OWNER/NAME; got {name!r:.120}")
+    hub = _library(name)
+    hub.create_repo(name, exist_ok=True)
+    return str(hub.upload_folder(repo_id=name, folder_path=folder))
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise BadCheckpoint(
+            f"{name}: no such file or run; a name on the Hugging Face hub needs "
+            "pip install 'gan[hub]'"
+        ) from None
+    return huggingface_hub
