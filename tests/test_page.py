@@ -465,6 +465,7 @@ def damaged(good: bytes) -> dict[str, bytes]:
         "image": rebuilt(lambda h, d: d.update(image_shape=[3, 4096, 4096])),
         "classes": rebuilt(lambda h, d: d.update(classes=[{}])),
         "more classes": rebuilt(lambda h, d: d.update(classes=["a"] * 3)),
+        "null": rebuilt(lambda h, d: (h.update({first: None}), d.clear())),
         "format": rebuilt(lambda h, d: d.update(format=9)),
         "not finite": rebuilt(lambda h, d: None, struct.pack("<f", float("nan")) + body[4:]),
     }

@@ -32,7 +32,7 @@ const STRINGS = Object.assign(
 
 const node = (id) => document.getElementById(id);
 const content = JSON.parse(node("content").textContent);
-const ask = startWorker(node("worker").textContent);
+let ask = null;
 
 const state = {
   language: navigator.language.startsWith("zh") ? "zh" : "en",
@@ -55,7 +55,7 @@ const redraw = latestOnly(async (point) => {
 const ctx = {
   content,
   strings: STRINGS,
-  ask,
+  ask: (...request) => ask(...request),
   t: (key) => STRINGS[key]?.[state.language] ?? key,
   language: () => state.language,
   onLanguage: (callback) => listeners.language.push(callback),
@@ -214,6 +214,7 @@ async function start() {
   markSectionInView();
   addEventListener("hashchange", follow);
   try {
+    ask = startWorker(node("worker").textContent);
     const generator = await unpack(content.generator);
     const discriminator = content.discriminator && (await unpack(content.discriminator));
     const { name, source } = content;
