@@ -44,6 +44,8 @@ def run(command: str, images: Path) -> None:
         words += ["--features", "none", "--num", "100", "--draws", "1"]
         if "runs/mine" not in words:
             words += ["--data-root", str(images)]
+    if verb == "paper":
+        words += ["--points", "2", "--steps", "2"]
     if launcher == "gan":
         assert gan(*words).exit_code == 0, command
         return
@@ -63,6 +65,7 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         noise = np.random.default_rng(i).integers(0, 256, (28, 30, 3), np.uint8)
         (images / str(i % 10)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise).save(images / str(i % 10) / f"{i}.png")
+    Image.fromarray(noise).save(tmp_path / "digit.png")
     (tmp_path / "configs").symlink_to(Path("configs").resolve())
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:

@@ -182,7 +182,8 @@ function makeGrid(ctx, walk) {
     "aria-label": t("play_grid_label"),
   });
   const figure = element("figure", { hidden: true },
-    element("figcaption", {}, t("play_grid_caption")), canvas);
+    element("figcaption", {}, t(model.classes.length ? "play_grid_caption_class" : "play_grid_caption")),
+    canvas);
   let points = [];
   const place = (index) => [(index % side) * (width + GAP), Math.floor(index / side) * (height + GAP)];
   canvas.addEventListener("click", (event) => {
@@ -195,7 +196,8 @@ function makeGrid(ctx, walk) {
     node: figure,
     draw() {
       figure.hidden = false;
-      points = Array.from({ length: GRID }, () => ({ z: drawLatent(model), label: ctx.point.label }));
+      const drawLabel = () => Math.floor(Math.random() * Math.max(1, model.classes.length));
+      points = Array.from({ length: GRID }, () => ({ z: drawLatent(model), label: drawLabel() }));
       ctx.ask("images", { points }, ({ index, image }) =>
         paintImage(canvas, image, model.imageShape, ...place(index)),
       );

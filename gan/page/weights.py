@@ -62,10 +62,9 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
     """Returns the packed discriminator of a model of grey images, None of others.
 
     Its normalisations have the statistics of generated images, as when it met these in training:
-    then D(G(z)) is that of the curves.
-
-    `layers.I.weight` (C_out, C_in, kH, kW) and `layers.I.bias` are convolutions with LeakyReLU
-    after all but the last, the head; `class_vectors` (K, F) are multiplied with the features.
+    then D(G(z)) is that of the curves. `layers.I.weight` (C_out, C_in, kH, kW) and `layers.I.bias`
+    are convolutions with LeakyReLU after all but the last, the head; `class_vectors` (K, F) are
+    multiplied with the features.
     """
     cfg = trained.cfg
     weights = trained.checkpoint.d
