@@ -309,7 +309,7 @@ def test_every_section_works_and_reports_no_error(visit: Any, content: dict[str,
     page.mouse.move(x + 9, y + 60, steps=5)
     page.mouse.up()
     page.get_by_text("Step 200 of 200").wait_for()
-    page.locator(".digit-opinions").wait_for()
+    page.get_by_text("100 of G").wait_for()
     changes(lambda: press("Continue with this latent"))
 
 
@@ -540,6 +540,15 @@ def test_page_of_a_checkpoint_has_no_training(visit: Any, run: Path) -> None:
     page = visit(content_of(checkpoint, checkpoint.with_suffix(".html")))
     assert not page.locator("#training").is_visible()
     assert page.locator("#digit").is_visible()
+
+
+def test_ready_page_is_small_and_has_the_code_of_this_version() -> None:
+    def code(page: str) -> str:
+        return re.sub(r'(id="content">).*?(</script>)', r"\1\2", page, flags=re.DOTALL)
+
+    ready = Path("docs/page/index.html").read_text(encoding="utf-8")
+    assert len(ready.encode()) < 2_500_000
+    assert code(ready) == code(page_of({})), "run gan page mnist --out docs/page/index.html --force"
 
 
 @pytest.mark.parametrize("width", [390, 768, 1200])

@@ -193,13 +193,12 @@ function makeSums(onFrom, t) {
 
 function productSentence(terms, sum, from, t) {
   if (!terms.length) return [t("micro_none")];
-  const pieces = terms.flatMap(({ input, tap }, i) => [
-    i ? " + " : "",
-    element("span", { className: "micro-product" },
+  const pieces = terms.map(({ input, tap }, i) =>
+    element("span", { className: "micro-product" }, i ? "+ " : "",
       element("span", { className: "text-input" }, number(input, DIGITS)), " · ",
       element("span", { className: "text-kernel" }, number(tap, DIGITS))),
-  ]);
-  return [...fill(t("micro_from"), { channel: String(from) }), " ", ...pieces, ` = ${number(sum, DIGITS)}`];
+  );
+  return [...fill(t("micro_from"), { channel: String(from) }), ...pieces, `= ${number(sum, DIGITS)}`];
 }
 
 function totalSentence({ total, bias }, value, activation, channels, at, t) {
