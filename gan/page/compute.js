@@ -5,6 +5,10 @@ export function startWorker(source) {
   const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const waiting = new Map();
   let last = 0;
+  worker.onerror = ({ message }) => {
+    for (const { reject } of waiting.values()) reject(new Error(message));
+    waiting.clear();
+  };
   worker.onmessage = ({ data: { number, result, error, isLast } }) => {
     const { resolve, reject, onReport } = waiting.get(number);
     if (!isLast) return onReport?.(result);

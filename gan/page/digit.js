@@ -69,6 +69,7 @@ function makeView(ctx, state) {
     state.found = last;
     const { real: mine } = await ctx.ask("judge", { image, label: last.label });
     const { real: nearest } = await ctx.ask("judge", { image: last.drawn, label: last.label });
+    if (state.image === image) opinions.show(mine, nearest, state.compared);
     state.compared ??= (await ctx.ask("compare", { num: NUM_COMPARED })).opinions;
     if (state.image === image) opinions.show(mine, nearest, state.compared);
   }
@@ -159,6 +160,8 @@ function makeOpinions({ t }) {
       node.hidden = false;
       put(rows[0], 0, mine, number(mine));
       put(rows[1], 0, nearest, number(nearest));
+      rows[2].row.hidden = !compared;
+      if (!compared) return;
       const [low, high] = [0.1, 0.9].map((share) => compared[Math.floor(share * compared.length)]);
       put(rows[2], low, high, `${number(low)}\u2013${number(high)}`);
     },

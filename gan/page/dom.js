@@ -50,5 +50,6 @@ export function placeIn(node, event) {
 
 // A number with a real minus sign.
 export function number(value, digits = 2) {
-  return value.toFixed(digits).replace("-", "\u2212");
+  const text = value.toFixed(digits);
+  return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "\u2212");
 }

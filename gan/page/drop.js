@@ -20,8 +20,8 @@ export function mount(root, ctx) {
       const generator = await readExport(file);
       await ctx.setModel(generator, null, { name: file.name, source: "unknown" });
     } catch (error) {
-      if (!SENTENCES.includes(error.message)) throw error;
-      return say(error.message, { file: file.name });
+      const key = SENTENCES.includes(error.message) ? error.message : "drop_damaged";
+      return say(key, { file: file.name });
     }
     say("drop_done", { file: file.name });
     document.getElementById("play").scrollIntoView();

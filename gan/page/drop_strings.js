@@ -13,5 +13,5 @@ export const strings = {
   drop_foreign: { en: "{file} is not a .safetensors file of gan export; the page is unchanged.", zh: "{file} 不是 gan export 写出的 .safetensors 文件；页面没有改变。" },
   drop_damaged: { en: "{file} is damaged or describes no generator that this page can run; the page is unchanged.", zh: "{file} 已损坏，或者描述的不是本页能运行的生成器；页面没有改变。" },
   drop_format: { en: "{file} was written by another version of gan export; export it again with the version that made this page.", zh: "{file} 由另一版本的 gan export 写出；请用生成本页的版本重新导出。" },
-  drop_too_large: { en: "{file} is larger than 400 MB; the page is unchanged.", zh: "{file} 超过 400 MB；页面没有改变。" },
+  drop_too_large: { en: "{file} is larger than 120 MB; the page is unchanged.", zh: "{file} 超过 120 MB；页面没有改变。" },
 };

@@ -52,14 +52,14 @@ def _grids(folder: Path) -> list[tuple[int, Path]]:
 
 def _encoded(path: Path) -> str | None:
     """Returns an image as a data URL, None if it cannot be read."""
+    buffer = io.BytesIO()
     try:
         with Image.open(path) as image:
             small = on_white(image)
             small.thumbnail((_SIDE, _SIDE))
+            small.save(buffer, "webp", quality=_QUALITY, method=6)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
-    buffer = io.BytesIO()
-    small.save(buffer, "webp", quality=_QUALITY, method=6)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

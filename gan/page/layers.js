@@ -151,7 +151,7 @@ function makeLevelOf(ctx, level, actions) {
   const key = layer ? "layers_level" : model.classes.length ? "layers_input_class" : "layers_input_level";
   const head = fill(t(key), texts);
   if (layer && shape[1] > 1) {
-    const query = `n=3&k=${parts.kernel}&s=${parts.stride}&p=${parts.padding}&op=${layer.output_padding[0]}`;
+    const query = `n=${Math.min(3, model.shapes[level - 1][1])}&k=${parts.kernel}&s=${parts.stride}&p=${parts.padding}&op=${layer.output_padding[0]}`;
     head.push(" ", element("a", { href: `#operation?${query}` }, t("layers_link")));
   }
   return makeLevel({

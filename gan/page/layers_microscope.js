@@ -4,7 +4,7 @@
 import { element, fill, number, placeIn } from "./dom.js";
 import { productsOf, stampOf, tapOf } from "./layers_math.js";
 
-const DIGITS = 2;
+const DIGITS = 3;
 
 // Returns { node, show }. `onFrom(channel)` chooses an input channel; `onInput({ y, x })` points at an
 // input pixel, `onOutput({ y, x })` at an output pixel.
@@ -21,8 +21,8 @@ export function makeMicroscope(ctx, { onFrom, onInput, onOutput }) {
     "div",
     {},
     title,
-    element("div", { className: "micro-maps" }, input.node, kernel, output.node),
-    sentence,
+    element("div", { className: "micro-maps" }, input.node, output.node),
+    element("div", { className: "micro-products" }, kernel, sentence),
     sums.node,
     total,
   );
@@ -89,7 +89,7 @@ function channelOf(maps, [, height, width], channel) {
 }
 
 function sizeOf([, height, width]) {
-  return `${height} × ${width}`;
+  return `${height}\u00a0×\u00a0${width}`;
 }
 
 function withText(parts) {
@@ -193,13 +193,12 @@ function makeSums(onFrom, t) {
 
 function productSentence(terms, sum, from, t) {
   if (!terms.length) return [t("micro_none")];
-  const pieces = terms.flatMap(({ input, tap }, i) => [
-    i ? " + " : "",
-    element("span", { className: "micro-product" },
+  const pieces = terms.map(({ input, tap }, i) =>
+    element("span", { className: "micro-product" }, i ? "+ " : "",
       element("span", { className: "text-input" }, number(input, DIGITS)), " · ",
       element("span", { className: "text-kernel" }, number(tap, DIGITS))),
-  ]);
-  return [...fill(t("micro_from"), { channel: String(from) }), " ", ...pieces, ` = ${number(sum, DIGITS)}`];
+  );
+  return [...fill(t("micro_from"), { channel: String(from) }), ...pieces, `= ${number(sum, DIGITS)}`];
 }
 
 function totalSentence({ total, bias }, value, activation, channels, at, t) {

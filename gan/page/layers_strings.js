@@ -2,8 +2,8 @@
 
 export const strings = {
   layers_intro: {
-    en: "Each square is a channel: a map of numbers, black for 0. Every layer is a transposed convolution: its {input} is the level above, its {output} the level below. Point at any number: the numbers that feed it light up, in every channel of the level above, and the panel shows the products with the {kernel} and their sum.",
-    zh: "每个方块是一个通道，也就是一张由数组成的图，黑色为 0。每一层都是一次转置卷积：它的{input}是上面一级，{output}是下面一级。指向任何一个数：上面一级每个通道里参与计算它的数都会亮起来，面板里列出它们与{kernel}的乘积以及总和。",
+    en: "Each square is a channel: a map of numbers, black for 0. Every layer is a transposed convolution: its {input} is the level above, its {output} the level below. Point at any number: the numbers that feed it light up, in every channel of the level above, and the panel shows the products with the {kernel} and their sum. Point at a number of the input in the panel: it multiplies the whole kernel and leaves that copy, its stamp, in the output.",
+    zh: "每个方块是一个通道，也就是一张由数组成的图，黑色为 0。每一层都是一次转置卷积：它的{input}是上面一级，{output}是下面一级。指向任何一个数：上面一级每个通道里参与计算它的数都会亮起来，面板里列出它们与{kernel}的乘积以及总和。在面板里指向输入中的一个数：它乘以整个卷积核，并把这份副本留在输出里。",
   },
   layers_input: { en: "input", zh: "输入" },
   layers_output: { en: "output", zh: "输出" },
@@ -23,7 +23,7 @@ export const strings = {
     en: "Level {level}: {channels}, {height} × {width}. Arrow keys move from number to number, Enter is a click.",
     zh: "第 {level} 级：{channels}，{height} × {width}。方向键逐个移动，回车等于点击。",
   },
-  layers_link: { en: "this operation", zh: "这种运算" },
+  layers_link: { en: "try it", zh: "试一试" },
   layers_click: { en: "A click", zh: "点击" },
   layers_examine: { en: "keeps the number", zh: "固定这个数" },
   layers_switch: { en: "switches the channel off", zh: "关闭这个通道" },

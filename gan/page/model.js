@@ -1,10 +1,12 @@
 // Networks from text in the page or from a dropped file, checked before use.
 
-const MAX_FILE = 400e6; // bytes
+const MAX_FILE = 120e6; // bytes
 const MAX_HEADER = 1e6;
 const MAX_LAYERS = 16;
 const MAX_CHANNELS = 4096;
 const MAX_SIDE = 512; // pixels
+const MAX_NUMBERS = 1 << 24; // of all maps of a level
+const MAX_CLASSES = 1000;
 const ACTIVATIONS = ["relu", "tanh"];
 
 // Reverses `pack` in weights.py: returns the description with `tensors`, each {shape, values}.
@@ -82,7 +84,8 @@ function check({ format, z_dim, z_dist, image_shape, classes, layers }, tensors)
   if (format !== 1) throw new Error("drop_format");
   require(isSizes([z_dim]) && z_dim <= MAX_CHANNELS && ["normal", "uniform"].includes(z_dist));
   require(isSizes(image_shape) && image_shape.length === 3 && [1, 3, 4].includes(image_shape[0]));
-  require(Array.isArray(classes) && classes.every((name) => typeof name === "string"));
+  require(Array.isArray(classes) && classes.length <= MAX_CLASSES);
+  require(classes.every((name) => typeof name === "string"));
   require(Array.isArray(layers) && layers.length >= 1 && layers.length <= MAX_LAYERS);
   let shape = [classes.length ? 2 * z_dim : z_dim, 1, 1];
   layers.forEach((layer, index) => (shape = checkedOutput(layer, index, tensors, shape)));
@@ -104,6 +107,7 @@ function checkedOutput(layer, index, tensors, [channels, ...size]) {
     (a) => (size[a] - 1) * stride[a] + kernel.shape[2 + a] - 2 * padding[a] + extra[a],
   );
   require(out.every((side) => side >= 1 && side <= MAX_SIDE));
+  require(kernel.shape[1] * out[0] * out[1] <= MAX_NUMBERS);
   return [kernel.shape[1], ...out];
 }
 

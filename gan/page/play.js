@@ -6,6 +6,7 @@ import { makeBars, makePad, turn } from "./pad.js";
 
 const LEG = 2500; // milliseconds from one latent to the next
 const GRID = 64;
+const MAX_BUTTONS = 20; // of classes; more are a list
 const GAP = 2; // pixels between the images of the grid
 
 export function mount(root, ctx) {
@@ -151,6 +152,7 @@ function makeView(ctx, walk) {
 function makeLabels(ctx) {
   const { classes } = ctx.model;
   if (!classes.length) return { node: "", show() {} };
+  if (classes.length > MAX_BUTTONS) return makeLabelList(ctx);
   const buttons = classes.map((name, label) => button(name, () => ctx.setPoint({ label })));
   const node = element("div", { className: "row play-labels", role: "group" },
     element("span", { className: "text-input" }, ctx.t("play_class")), ...buttons);
@@ -160,6 +162,14 @@ function makeLabels(ctx) {
     show: (chosen) =>
       buttons.forEach((each, label) => each.setAttribute("aria-pressed", String(label === chosen))),
   };
+}
+
+function makeLabelList(ctx) {
+  const options = ctx.model.classes.map((name, value) => element("option", { value }, name));
+  const list = element("select", {}, ...options);
+  list.addEventListener("change", () => ctx.setPoint({ label: Number(list.value) }));
+  const node = element("label", { className: "row text-input" }, ctx.t("play_class"), list);
+  return { node, show: (chosen) => (list.value = chosen) };
 }
 
 // 64 random images; a click takes the latent of one.
@@ -172,7 +182,8 @@ function makeGrid(ctx, walk) {
     "aria-label": t("play_grid_label"),
   });
   const figure = element("figure", { hidden: true },
-    element("figcaption", {}, t("play_grid_caption")), canvas);
+    element("figcaption", {}, t(model.classes.length ? "play_grid_caption_class" : "play_grid_caption")),
+    canvas);
   let points = [];
   const place = (index) => [(index % side) * (width + GAP), Math.floor(index / side) * (height + GAP)];
   canvas.addEventListener("click", (event) => {
@@ -185,7 +196,8 @@ function makeGrid(ctx, walk) {
     node: figure,
     draw() {
       figure.hidden = false;
-      points = Array.from({ length: GRID }, () => ({ z: drawLatent(model), label: ctx.point.label }));
+      const drawLabel = () => Math.floor(Math.random() * Math.max(1, model.classes.length));
+      points = Array.from({ length: GRID }, () => ({ z: drawLatent(model), label: drawLabel() }));
       ctx.ask("images", { points }, ({ index, image }) =>
         paintImage(canvas, image, model.imageShape, ...place(index)),
       );

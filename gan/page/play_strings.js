@@ -25,6 +25,10 @@ export const strings = {
   play_bars: { en: "input: {num} numbers. Drag any of them.", zh: "输入：{num} 个数，可以拖动其中任何一个。" },
   play_speed: { en: "one pass through the network: {ms} ms", zh: "通过网络一次：{ms} 毫秒" },
   play_grid_caption: { en: "64 random latents. Click one to continue with it.", zh: "64 个随机潜变量。点一张，就从它继续。" },
+  play_grid_caption_class: {
+    en: "64 random latents and classes. Click one to continue with it.",
+    zh: "64 个随机的潜变量和类别。点一张，就从它继续。",
+  },
   play_grid_label: { en: "Grid of 64 images", zh: "64 张图像" },
   pad_label: { en: "Pad: the arrow keys move the latent along two directions", zh: "触控板：方向键让潜变量沿两个方向移动" },
   bars_label: { en: "The numbers of the latent", zh: "潜变量的各个数" },

@@ -32,7 +32,7 @@ const STRINGS = Object.assign(
 
 const node = (id) => document.getElementById(id);
 const content = JSON.parse(node("content").textContent);
-const ask = startWorker(node("worker").textContent);
+let ask = null;
 
 const state = {
   language: navigator.language.startsWith("zh") ? "zh" : "en",
@@ -54,7 +54,8 @@ const redraw = latestOnly(async (point) => {
 
 const ctx = {
   content,
-  ask,
+  strings: STRINGS,
+  ask: (...request) => ask(...request),
   t: (key) => STRINGS[key]?.[state.language] ?? key,
   language: () => state.language,
   onLanguage: (callback) => listeners.language.push(callback),
@@ -129,7 +130,7 @@ function showTexts() {
   node("language").textContent = state.language === "en" ? "中文" : "English";
   node("language").lang = state.language === "en" ? "zh-CN" : "en";
   node("theme").textContent = t(isDark() ? "theme_light" : "theme_dark");
-  node("theme").setAttribute("aria-label", t("theme_label"));
+  node("theme").title = t("theme_label");
   showAbout();
 }
 
@@ -213,6 +214,7 @@ async function start() {
   markSectionInView();
   addEventListener("hashchange", follow);
   try {
+    ask = startWorker(node("worker").textContent);
     const generator = await unpack(content.generator);
     const discriminator = content.discriminator && (await unpack(content.discriminator));
     const { name, source } = content;

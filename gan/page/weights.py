@@ -73,7 +73,8 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
     with torch.device("meta"):
         network = Discriminator(cfg.model, cfg.data.image_shape, len(trained.classes))
     check_weights(network, weights, "d")
-    network.load_state_dict(weights, assign=True)
+    # copies: _settle changes the statistics in place
+    network.load_state_dict({k: v.clone() for k, v in weights.items()}, assign=True)
     network.requires_grad_(False)
     _settle(network, trained)
     tensors, layers = _plain_layers(network.eval())
