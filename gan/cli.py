@@ -111,9 +111,10 @@ def sample(
     """
     _check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
-    from gan.sampling import load_trained, save_samples
+    from gan.pretrained import load_generator
+    from gan.sampling import save_samples
 
-    trained = load_trained(run_or_checkpoint, choose_device(device))
+    trained = load_generator(run_or_checkpoint, choose_device(device))
     num = save_samples(trained, out, num, seed, label, columns=columns, scale=scale)
     click.echo(f"{out}: {num} images of {trained.origin}")
 
@@ -144,9 +145,9 @@ def walk(
     _check_out(out, force, (".png", ".gif", ".mp4"))
     from gan.analysis.walk import path_ends, save_walk
     from gan.machine.precision import choose_device
-    from gan.sampling import load_trained
+    from gan.pretrained import load_generator
 
-    trained = load_trained(run_or_checkpoint, choose_device(device))
+    trained = load_generator(run_or_checkpoint, choose_device(device))
     ends = path_ends(trained, points=points, seed=seed, seeds=seeds, labels=labels)
     num = save_walk(trained, out, *ends, steps=steps, scale=scale)
     click.echo(f"{out}: {num} images of {trained.origin}")
@@ -187,10 +188,10 @@ def evaluate(
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
     from gan.metrics.evaluate import evaluate as run_evaluation
-    from gan.sampling import load_trained
+    from gan.pretrained import load_generator
 
     on = choose_device(device)
-    trained = load_trained(run_or_checkpoint, on, data_root=data_root)
+    trained = load_generator(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
     table = evaluation_table(record, len(trained.classes))
     click.echo(json.dumps(record, indent=2) if as_json else table)
@@ -198,6 +199,72 @@ def evaluate(
         write_record(record, out)
     if trained.checkpoint.data != record["data"]["checksum"]:
         click.echo("note: the checkpoint was trained on other images (checksums differ)", err=True)
+
+
+@main.command()
+@_RUN
+@click.option("--out", required=True, type=_PATH, help="An .onnx, .pt2 or .safetensors file.")
+@_FORCE
+def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
+    """Write the generator for other programs.
+
+    Normalisation is folded into the weights. .onnx and .pt2 map z (N, Z), and labels (N,) with
+    classes, to images (N, C, H, W) in [-1, 1], for any N; the file is kept only if its images are
+    those of PyTorch.
+    """
+    _check_out(out, force, (".onnx", ".pt2", ".safetensors"))
+    import torch
+
+    from gan.export import save_export
+    from gan.pretrained import load_generator
+
+    trained = load_generator(run_or_checkpoint, torch.device("cpu"))
+    for num, difference in save_export(trained, out).items():
+        click.echo(f"batch of {num}: images differ from PyTorch's by at most {difference:.1e}")
+    click.echo(f"{out}: {out.stat().st_size:,} bytes of {trained.origin}")
+
+
+@main.command()
+@_RUN
+@click.argument("images", type=_PATH, nargs=-1)
+@click.option("--out", type=_PATH, help="A .png of each image beside the nearest of G.")
+@click.option(
+    "--walk", "film", type=_PATH, help="A .gif or .mp4 from the first image to the second."
+)
+@click.option(
+    "--held-out", is_flag=True, help="Compare training images with held-out ones instead."
+)
+@click.option("--num", default=64, show_default=True, type=click.IntRange(2, 100_000),
+              help="Images of each kind, with --held-out.")  # fmt: skip
+@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@_SEED
+@_DEVICE
+@_FORCE
+def invert(
+    run_or_checkpoint: Path, images: tuple[Path, ...], out: Path | None, film: Path | None,
+    held_out: bool, num: int, data_root: str | None, seed: int, device: str, force: bool,
+) -> None:  # fmt: skip
+    """Find the latents whose images are nearest to given images.
+
+    Distances are root mean squares in grey levels. If G draws held-out images as well as training
+    images, that is one more sign that it has not memorised these.
+    """
+    if held_out == bool(images) or held_out == bool(out) or (film and len(images) != 2):
+        raise click.UsageError("give images and --out, with --walk two; or --held-out alone")
+    for path, suffixes in ((out, (".png",)), (film, (".gif", ".mp4"))):
+        if path:
+            _check_out(path, force, suffixes)
+    from gan.analysis.invert import compare_held_out, save_pairs
+    from gan.machine.precision import choose_device
+    from gan.pretrained import load_generator
+
+    trained = load_generator(run_or_checkpoint, choose_device(device), data_root=data_root)
+    if out:
+        lines = save_pairs(trained, images, out, film=film, seed=seed)
+    else:
+        lines = compare_held_out(trained, num=num, seed=seed)
+    for line in lines:
+        click.echo(line)
 
 
 @main.command()
@@ -229,6 +296,22 @@ def report(run: Path, out: Path | None, force: bool) -> None:
 
     write_report(run, out)
     click.echo(out)
+
+
+@main.command()
+@_RUN
+@click.option("--out", required=True, type=_PATH, help="An .html file.")
+@_FORCE
+def page(run_or_checkpoint: Path, out: Path, force: bool) -> None:
+    """Write one HTML file that shows the generator at work.
+
+    It opens in a browser from the disk and needs no network. The page of a run shows its training
+    too.
+    """
+    _check_out(out, force, (".html",))
+    from gan.page.build import write_page
+
+    click.echo(f"{out}: {write_page(run_or_checkpoint, out):,} bytes")
 
 
 @main.command()

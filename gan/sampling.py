@@ -83,18 +83,20 @@ class Trained:
 
 
 def load_trained(
-    run_or_checkpoint: Path,
-    device: torch.device,
-    *,
-    data_root: str | None = None,
-    hardware: HardwareConfig | None = None,
+    run_or_checkpoint: Path, device: torch.device, *, data_root: str | None = None
 ) -> Trained:
-    """Loads the averaged generator of a checkpoint file, or of a run's newest good checkpoint.
+    """Loads the averaged generator of a checkpoint file, or of a run's newest good checkpoint."""
+    return make_trained(find_checkpoint(run_or_checkpoint), device, data_root=data_root)
 
-    Everything but the place of the data set (`data_root`, or the default) and how to compute
-    (`hardware`, or the default) comes from the file.
+
+def make_trained(
+    checkpoint: Checkpoint, device: torch.device, *, data_root: str | None = None
+) -> Trained:
+    """Makes the averaged generator of a checkpoint ready to sample.
+
+    Its settings are those of the checkpoint, except the place of the data set: `data_root`, or the
+    default.
     """
-    checkpoint = _find_checkpoint(run_or_checkpoint)
     try:
         cfg = parse_config(checkpoint.config, origin=str(checkpoint.path))
         if data_root is not None:
@@ -105,14 +107,15 @@ def load_trained(
         generator = build_generator(cfg, len(checkpoint.classes), checkpoint.g_ema)
     except (ConfigError, BadCheckpoint) as error:
         raise BadCheckpoint(f"{checkpoint.path}: {error}") from None
-    precision = choose_precision(hardware or HardwareConfig(), device)
-    _fold_norms(generator, precision)
+    precision = choose_precision(HardwareConfig(), device)
+    fold_norms(generator, precision.dtype)
     generator.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     replay = Replay() if device.type == "cuda" else None
     return Trained(generator, precision, cfg, checkpoint, replay)
 
 
-def _find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
+def find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
+    """Reads a checkpoint file, or a run's newest good checkpoint."""
     if not run_or_checkpoint.is_dir():
         return read_checkpoint(run_or_checkpoint)
     found, errors = newest_checkpoint(run_or_checkpoint / "checkpoints")
@@ -134,12 +137,12 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
     return generator.eval().requires_grad_(False)
 
 
-def _fold_norms(generator: Generator, precision: Precision) -> None:
+def fold_norms(generator: Generator, dtype: torch.dtype) -> None:
     """Folds each batch normalisation into the layer before it; its scale and shift are fixed."""
     layers: list[nn.Module] = []
     for layer in generator.layers:
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.ConvTranspose2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True).to(precision.dtype)
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True).to(dtype)
         else:
             layers.append(layer)
     generator.layers = nn.Sequential(*layers)

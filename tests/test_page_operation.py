@@ -56,7 +56,7 @@ def is_refused(setting: dict[str, int]) -> bool:
 def shell() -> str:
     """A page with nothing but the section."""
     imports = {}
-    for name in ("operation", *(f"operation_{part}" for part in MODULES)):
+    for name in ("dom", "operation", *(f"operation_{part}" for part in MODULES)):
         text = (PAGE / f"{name}.js").read_text(encoding="utf-8")
         text = re.sub(r'from "\./(\w+)\.js"', r'from "\1"', text)
         imports[name] = "data:text/javascript;base64," + b64encode(text.encode()).decode()
@@ -262,13 +262,15 @@ def test_invalid_setting_says_why_and_keeps_the_picture(
 
 
 def test_steps_add_one_copy_after_another(visit: Any) -> None:
-    section = visit("n=2&k=3&s=2&p=1")
+    section = visit("n=2&k=3&s=2&p=1&view=zeros")
     x, kernel, setting = section.map("input"), section.map("kernel"), section.setting()
     section.press("Start")
+    whole = section.page.locator(".op-panel .op-output td").all_inner_texts()
+    assert list(map(number, whole)) == transposed(x, kernel, setting).flatten().tolist()
     for count in range(1, 5):
         section.press("Step")
         section.page.locator(".op-flying").first.wait_for(state="detached")
-        assert f"Copy {count} of 4" in section.text(".op-step")
+        assert f"Copy {count} of 4" in section.text(".op-narration")
         some = torch.where(torch.arange(4).view(2, 2) < count, x, 0)
         torch.testing.assert_close(section.map("output"), transposed(some, kernel, setting))
     section.press("Back")
@@ -276,7 +278,7 @@ def test_steps_add_one_copy_after_another(visit: Any) -> None:
     torch.testing.assert_close(section.map("output"), transposed(without_last, kernel, setting))
     section.press("End")
     torch.testing.assert_close(section.map("output"), transposed(x, kernel, setting))
-    assert "padding has removed a frame of 1" in section.text(".op-step")
+    assert "padding has removed a frame of 1" in section.text(".op-narration")
 
 
 def test_play_runs_to_the_end_and_can_be_paused(visit: Any) -> None:
@@ -329,6 +331,27 @@ def test_pointing_at_an_input_element_shows_its_copy(visit: Any) -> None:
     section.cell("input", 1, 2).hover()
     assert section.lit("output") == {tuple(at) for at in copy.nonzero().tolist()}
     assert "input (1, 2)" in section.text(".op-sentence")
+
+
+def test_largest_maps_fit_a_phone(visit: Any) -> None:
+    page = visit("n=5&k=6&s=4&op=3&d=3&view=zeros").page
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")
+
+
+def test_tapped_element_stays_lit_and_typing_reaches_the_field_below(
+    context: Any, address: str
+) -> None:
+    phone = context.browser.new_context(has_touch=True, viewport={"width": 390, "height": 800})
+    section = Section(phone.new_page())
+    section.page.goto(address)
+    section.cell("output", 1, 1).tap()
+    assert section.text(".op-sentence").startswith("output (1, 1)")
+    section.cell("input", 0, 1).locator("input").tap()
+    section.page.keyboard.press("ArrowDown")
+    section.page.keyboard.type("5")
+    assert section.map("input").tolist() == [[0, 1], [2, 5]]
+    phone.close()
 
 
 def test_arrow_keys_move_through_the_output(visit: Any) -> None:

@@ -66,9 +66,13 @@ def test_samples_come_from_the_average_not_from_g() -> None:
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel"])
-def test_folding_batchnorm_changes_no_image(tmp_path: Path, upsample: str) -> None:
+def test_folding_batchnorm_changes_no_image(
+    tmp_path: Path, upsample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = choose_precision(HardwareConfig(precision="fp32"), CPU)
+    monkeypatch.setattr(sampling, "choose_precision", lambda *_: exact)
     train(tiny_config(tmp_path, model={"upsample": upsample}), tmp_path / "run", "cpu")
-    trained = load_trained(tmp_path / "run", CPU, hardware=HardwareConfig(precision="fp32"))
+    trained = load_trained(tmp_path / "run", CPU)
     weights = read_checkpoint(trained.checkpoint.path).g_ema
     bare = build_generator(trained.cfg, 0, weights)
     z = trained.latents(8, seed=1)

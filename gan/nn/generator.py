@@ -13,7 +13,7 @@ from gan.config.settings import ModelConfig
 from gan.config.sizes import num_levels
 from gan.nn.transposed_conv import TransposedConv2d
 
-_CLASS_RMS = 0.1  # root mean square of a class vector; that of a latent is about 1
+CLASS_RMS = 0.1  # root mean square of a class vector; that of a latent is about 1
 _MAX_WIDENING = 8  # the deepest layers have at most 8 times g_width or d_width channels
 
 
@@ -52,14 +52,14 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.apply(init_weights)
         self.apply(_init_subpixel)
-        init_embedding(self.embedding, _CLASS_RMS)
+        init_embedding(self.embedding, CLASS_RMS)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Maps (N, Z) to (N, C, H, W)."""
         if self.embedding is not None:
             # a fixed length, well below that of z: a class vector that may grow makes G ignore z
             # and draw a few images per class
-            classes = normalize(self.embedding(labels)) * (_CLASS_RMS * z.shape[1] ** 0.5)
+            classes = normalize(self.embedding(labels)) * (CLASS_RMS * z.shape[1] ** 0.5)
             z = torch.cat([z, classes], dim=1)  # (N, 2Z)
         return self.layers(z[:, :, None, None])
 

@@ -2,7 +2,8 @@
 
 import * as math from "./operation_math.js";
 import { LESSON, makeControls, pattern, valuesOf } from "./operation_controls.js";
-import { element, fill, measureWidth } from "./operation_grid.js";
+import { element, fill } from "./dom.js";
+import { measureWidth } from "./operation_grid.js";
 import { lightOf } from "./operation_light.js";
 import { makeStage } from "./operation_stage.js";
 import { VIEWS } from "./operation_views.js";
@@ -109,6 +110,7 @@ function derive(app) {
   state.kernel = part(state.numbers.kernel, k);
   const added = Math.min(state.count, app.total);
   app.full = math.addCopies(state.x, state.kernel, state.setting, added);
+  app.sum = math.addCopies(state.x, state.kernel, state.setting);
   app.target = state.pointed ?? currentCopy(app);
   app.light = lightOf(app.target, state);
 }

@@ -1,7 +1,8 @@
 // The controls of the section: examples, sliders, numbers, and the formula with its complaints.
 
 import * as math from "./operation_math.js";
-import { element, fill, number } from "./operation_grid.js";
+import { element, fill } from "./dom.js";
+import { number } from "./operation_grid.js";
 
 // The lesson's example comes first; the others say in what they differ from it.
 export const LESSON = { n: 2, k: 2, s: 1, p: 0, op: 0, d: 1 };

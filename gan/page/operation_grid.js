@@ -1,22 +1,8 @@
 // A map of numbers as a table with a caption: painted cell by cell, pointed at by mouse, touch and
 // keyboard, and editable where asked.
 
+import { element } from "./dom.js";
 import { zeros } from "./operation_math.js";
-
-export function element(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in node) node[name] = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-// Nodes for a text with {names}; each is replaced by the text or node that `parts` has for it.
-export function fill(text, parts) {
-  return text.split(/\{(\w+)\}/).map((piece, index) => (index % 2 ? parts[piece] : piece));
-}
 
 // Two decimals at most, with a real minus sign.
 export function number(value) {
@@ -39,7 +25,8 @@ export function measureWidth(node) {
 export function makeGrid({ kind, onPoint, onEdit = null }) {
   const caption = element("caption");
   const body = element("tbody");
-  const table = element("table", { className: `op-grid op-${kind}` }, caption, body);
+  const role = { className: `op-grid op-${kind}`, role: "grid" }; // arrow keys move in it
+  const table = element("table", role, caption, body);
   const node = element("div", { className: "op-scroll" }, table);
   const grid = {
     node,

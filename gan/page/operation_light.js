@@ -1,7 +1,8 @@
 // What lights up when a cell is pointed at: which cells belong together, and the sum in words.
 
 import { copyOf, sourcesOf } from "./operation_math.js";
-import { element, fill, number } from "./operation_grid.js";
+import { element, fill } from "./dom.js";
+import { number } from "./operation_grid.js";
 
 const LETTERS = "abcdefghijklmnopqrstuvwxyz";
 

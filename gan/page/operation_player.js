@@ -1,7 +1,8 @@
 // The buttons that add the copies one after another, and the copies on their way.
 
 import { copyOf } from "./operation_math.js";
-import { element, number } from "./operation_grid.js";
+import { element } from "./dom.js";
+import { number } from "./operation_grid.js";
 
 const LONGEST_MS = 900; // one copy on its way; with many copies, as short as SHORTEST_MS
 const SHORTEST_MS = 260;
@@ -49,22 +50,29 @@ export function makePlayer(app, maps) {
     advance();
   };
 
-  const button = (key, onclick) => element("button", { type: "button", onclick }, t(key));
-  const buttons = {
-    first: button("op_first", () => goTo(0)),
-    back: button("op_back", () => goTo(Math.max(0, state.count - 1))),
-    play: button("op_play", () => (isPlaying ? goTo(state.count) : start())),
-    step: button("op_step", step),
-    last: button("op_last", () => goTo(app.total + 1)),
-  };
-  buttons.play.classList.add("op-play");
-  const role = { className: "op-player", role: "group", "aria-label": t("op_steps") };
+  const buttons = makeButtons(t, {
+    first: () => goTo(0),
+    back: () => goTo(Math.max(0, state.count - 1)),
+    play: () => (isPlaying ? goTo(state.count) : start()),
+    step,
+    last: () => goTo(app.total + 1),
+  });
   const paint = () => {
+    const [isStart, isEnd] = [state.count === 0 && !isPlaying, state.count > app.total];
     buttons.play.textContent = t(isPlaying ? "op_pause" : "op_play");
-    buttons.first.disabled = buttons.back.disabled = state.count === 0 && !isPlaying;
-    buttons.step.disabled = buttons.last.disabled = state.count > app.total;
+    buttons.first.disabled = buttons.back.disabled = isStart;
+    buttons.step.disabled = buttons.last.disabled = isEnd;
   };
+  const role = { className: "op-player", role: "group", "aria-label": t("op_steps") };
   return { node: element("div", role, ...Object.values(buttons)), stop, paint };
+}
+
+function makeButtons(t, acts) {
+  const buttons = Object.entries(acts).map(([name, onclick]) => {
+    const properties = { type: "button", className: `op-${name}`, onclick };
+    return [name, element("button", properties, t(`op_${name}`))];
+  });
+  return Object.fromEntries(buttons);
 }
 
 function pace(total) {

@@ -1,15 +1,17 @@
 // Input, kernel and output side by side; the copies added one after another.
 
-import { element, fill, makeGrid, measureWidth, number } from "./operation_grid.js";
+import { element, fill } from "./dom.js";
+import { makeGrid, measureWidth, number } from "./operation_grid.js";
 import { named, sentenceOf } from "./operation_light.js";
 import { makePlayer } from "./operation_player.js";
 
 const MOST_IN_A_ROW = 26;
 
-// The parts of the stage that other views show too: `look` functions for makeGrid.paint.
-export function looks(app) {
+// What input, kernel and output look like, for makeGrid.paint; `map` is app.full, the copies added
+// so far, or app.sum, all of them.
+export function looks(app, map) {
   const { state, light, t } = app;
-  const shade = shading(app.full);
+  const shade = shading(map);
   const cell = (kind, values) => (row, col) => {
     const lit = light[kind].get(`${row},${col}`);
     const parts = { row, col };
@@ -22,14 +24,14 @@ export function looks(app) {
   };
   const full = (row, col) => {
     const lit = light.full.get(`${row},${col}`);
-    const text = number(app.full[row][col]);
+    const text = number(map[row][col]);
     const isKept = app.isKept(row, col);
     return {
       text,
       label: isKept ? text : fill(t("op_cell_cropped"), { value: text }).join(""),
       classes: [isKept ? "" : "op-cropped", lit?.mark ?? ""].join(" ").trim(),
       note: lit?.note,
-      shade: shade(app.full[row][col]),
+      shade: shade(map[row][col]),
     };
   };
   return { input: cell("input", state.x), kernel: cell("kernel", state.kernel), full };
@@ -72,7 +74,7 @@ export function makeStage(app) {
   const frameNote = element("p", { className: "op-frame-note" }, t("op_frame_note"));
   const result = element("div", { className: "op-result" }, output.node, frameNote);
   const board = element("div", { className: "op-board" }, sources, sign("→"), result);
-  const step = element("p", { className: "op-step", role: "status" });
+  const step = element("p", { className: "op-narration", role: "status" });
   const sentence = element("p", { className: "op-sentence", role: "status" });
   const player = makePlayer(app, { board, kernel, output });
 
@@ -95,7 +97,7 @@ export function makeStage(app) {
     },
     paint() {
       const { state } = app;
-      const look = looks(app);
+      const look = looks(app, app.full);
       input.paint(look.input);
       kernel.paint(look.kernel);
       output.paint(look.full);

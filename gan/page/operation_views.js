@@ -1,7 +1,8 @@
 // The four views below the stage: matrix, zero insertion, gradient, overlap.
 
 import * as math from "./operation_math.js";
-import { element, fill, makeGrid, number } from "./operation_grid.js";
+import { element, fill } from "./dom.js";
+import { makeGrid, number } from "./operation_grid.js";
 import { allowOneRow, caption, looks, pointable } from "./operation_stage.js";
 import { pairs } from "./operation_light.js";
 
@@ -211,7 +212,7 @@ function makeZeroInsertion(app) {
       allowOneRow(maps, size + setting.k + app.size);
     },
     paint() {
-      const look = looks(app);
+      const look = looks(app, app.sum);
       const { k, p } = app.state.setting;
       spread.paint(spreadLook(app));
       flipped.paint((u, v) => look.kernel(k - 1 - u, k - 1 - v));
@@ -270,7 +271,7 @@ function makeGradient(app) {
       dx.describe(caption("op_caption_dx", app));
     },
     paint() {
-      const look = looks(app);
+      const look = looks(app, app.sum);
       dy.paint(look.input);
       kernel.paint(look.kernel);
       dx.paint(look.full);
@@ -320,7 +321,7 @@ function makeOverlap(app) {
     paint() {
       const map = math.overlap(app.state.setting);
       const largest = Math.max(1, ...map.flat());
-      const look = looks(app).full;
+      const look = looks(app, app.sum).full;
       counts.paint((r, c) => {
         const text = number(map[r][c]);
         return { ...look(r, c), text, label: text, shade: map[r][c] / largest, note: "" };

@@ -1,0 +1,102 @@
+"""Networks as text: weights as bytes with a scale for each output channel, compressed, base64.
+
+Shapes: C channels, kH x kW kernel, K classes, F features.
+"""
+
+import base64
+import gzip
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+
+from gan.checkpoint import check_weights
+from gan.nn.discriminator import Discriminator
+from gan.sampling import Trained
+
+_LEVELS = 127  # a byte holds -127 to 127
+
+
+def pack(tensors: dict[str, Tensor], description: dict[str, Any]) -> dict[str, Any]:
+    """Returns a description with the tensors as text, for `unpack` in model.js.
+
+    Kernels (.., .., kH, kW) are bytes with a scale for each output channel: the second axis of
+    transposed convolutions, the first of convolutions. Other tensors are float32.
+    """
+    axis = 1 if description["kind"] == "generator" else 0
+    entries: dict[str, dict[str, Any]] = {}
+    floats, codes = [], []
+    num_floats = num_codes = 0
+    for name, tensor in tensors.items():
+        entry: dict[str, Any] = {"shape": list(tensor.shape), "floats": num_floats}
+        values = tensor.detach().float().contiguous()
+        if tensor.dim() == 4:
+            quantised, values = quantise(values, axis)
+            entry |= {"codes": num_codes, "axis": axis}
+            codes.append(quantised.numpy().ravel())
+            num_codes += quantised.numel()
+        floats.append(values.numpy().ravel())
+        num_floats += values.numel()
+        entries[name] = entry
+    blob = b"".join([
+        np.concatenate(floats).astype("<f4").tobytes(),
+        np.concatenate(codes).tobytes(),
+    ])  # fmt: skip
+    text = base64.b64encode(gzip.compress(blob, mtime=0)).decode()
+    return {**description, "tensors": entries, "num_floats": num_floats, "data": text}
+
+
+def quantise(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Returns int8 codes and a scale (C,) for each slice along `axis`; code * scale is near."""
+    others = [dim for dim in range(weight.dim()) if dim != axis]
+    scale = weight.abs().amax(others).clamp_min(1e-12) / _LEVELS
+    shape = [-1 if dim == axis else 1 for dim in range(weight.dim())]
+    return (weight / scale.view(shape)).round().to(torch.int8), scale
+
+
+def discriminator_of(trained: Trained) -> dict[str, Any] | None:
+    """Returns the packed discriminator of a model of single grey images, None of others.
+
+    `layers.I.weight` (C_out, C_in, kH, kW) and `layers.I.bias` are convolutions with LeakyReLU
+    after all but the last, the head; `class_vectors` (K, F) are multiplied with the features.
+    """
+    cfg = trained.cfg
+    weights = trained.checkpoint.d
+    if not weights or cfg.data.channels != 1 or cfg.model.pac > 1:
+        return None
+    with torch.device("meta"):
+        network = Discriminator(cfg.model, cfg.data.image_shape, len(trained.classes))
+    check_weights(network, weights, "d")
+    network.load_state_dict(weights, assign=True)
+    tensors, layers = _plain_layers(network.eval().requires_grad_(False))
+    description = {"kind": "discriminator", "layers": layers}
+    return pack(tensors, description)
+
+
+def _plain_layers(network: Discriminator) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """Returns convolutions alone: normalisations are folded into the layer before them."""
+    plain: list[nn.Conv2d] = []
+    for layer in [*network.features, network.head]:
+        if isinstance(layer, nn.BatchNorm2d):
+            plain[-1] = fuse_conv_bn_eval(plain[-1], layer)
+        elif isinstance(layer, nn.Conv2d):
+            plain.append(_without_parametrization(layer))
+    tensors: dict[str, Tensor] = {}
+    layers = []
+    for i, layer in enumerate(plain):
+        tensors[f"layers.{i}.weight"] = layer.weight
+        bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
+        tensors[f"layers.{i}.bias"] = bias
+        slope = 1.0 if layer is plain[-1] else 0.2
+        layers.append({"stride": layer.stride[0], "padding": layer.padding[0], "slope": slope})
+    if network.embedding is not None:
+        tensors["class_vectors"] = _without_parametrization(network.embedding).weight
+    return tensors, layers
+
+
+def _without_parametrization(layer: Any) -> Any:
+    """Returns a layer with its spectral normalisation applied to the weight."""
+    return remove_parametrizations(layer, "weight") if is_parametrized(layer) else layer
