@@ -20,7 +20,7 @@ _DISTANCES = ("frechet_distance", "sliced_wasserstein_mean")
 _FIRST_GROUPS = ("images", "distance", "loss", "d", "samples", "metric")
 _CHARTS = {  # title: pattern of the tags
     "losses": "3_loss/",
-    "D(x) and D(G(z))": "4_d/(real|fake)",
+    "D(x) and D(G(z))": "4_d/(real|fake)$",
     "Fréchet distance and its floor": "2_distance/frechet",
     "sliced Wasserstein distance and its floor": "2_distance/sliced",
 }

@@ -160,7 +160,7 @@ def walk(
 ) -> None:  # fmt: skip
     """Interpolate between latents, as a strip or a film.
 
-    The last leg leads back to the first latent. `--seeds 3 --labels 2,7` changes the class alone;
+    The walk ends at the latent where it began. `--seeds 3 --labels 2,7` changes the class alone;
     the shorter list is repeated.
     """
     _check_out(out, force, (".png", ".gif", ".mp4"))

@@ -23,6 +23,7 @@ class NonFinite(RuntimeError):
 @contextmanager
 def one_message() -> Iterator[None]:
     """Turns an error that a user can fix into one message and its exit code."""
+    _open_closed_streams()
     try:
         yield
     except ConfigError as error:
@@ -46,6 +47,13 @@ def one_message() -> Iterator[None]:
         )
     except KeyboardInterrupt:  # before a run has anything to save
         fail("interrupted", EXIT_INTERRUPTED)
+
+
+def _open_closed_streams() -> None:
+    """Opens what `2>&-` has closed; else the next file that is opened gets its messages."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def _exhausted_memory(error: Exception) -> str:

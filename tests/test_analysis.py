@@ -140,6 +140,13 @@ def test_runs_that_differ_in_the_seed_alone_are_one(make_run: MakeRun, tmp_path:
         assert [event.step for event in board.Scalars("2_distance/frechet_distance")] == [1, 2, 3]
 
 
+def test_a_run_without_evaluation_is_named(make_run: MakeRun) -> None:
+    runs = [make_run("a", 1.0), make_run("b", 3.0, seed=1)]
+    (runs[1] / "evaluations.jsonl").write_text("")
+    assert f"note: {runs[1]} was not evaluated" in (text := compare(runs))
+    assert str(runs[0]) not in text
+
+
 def test_a_run_alone_has_no_table_of_settings(make_run: MakeRun) -> None:
     assert compare([make_run("a", 1.0)]).startswith("runs  seeds")
     seeds = [make_run("b", 1.0), make_run("c", 1.0, seed=1)]

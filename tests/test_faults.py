@@ -210,12 +210,14 @@ def test_a_run_whose_console_is_closed_continues(config: Path, images: Path) -> 
     run_dir = images.parent / "run"
     own = ["--set", "data.source=folder", "--set", f"data.root={images}"]
     command = [sys.executable, "-m", "gan", "train", str(config), *own, "--run-dir", str(run_dir)]
-    for steps, target in ((20, "pipe"), (30, "full"), (40, "terminal")):
+    for steps, target in ((10, "closed"), (20, "pipe"), (30, "full"), (40, "terminal")):
         words = [*command, "--set", f"train.num_steps={steps}"]
         if target == "pipe":
             process = subprocess.Popen(words, stderr=subprocess.PIPE)
             assert process.stderr
             process.stderr.close()
+        elif target == "closed":
+            process = subprocess.Popen(words, preexec_fn=lambda: os.close(2))
         elif target == "full":
             process = subprocess.Popen(words, stderr=open("/dev/full", "w"))
         else:

@@ -110,7 +110,7 @@ def test_wrong_arguments_are_one_error(tiny_run: Path, conditional_run: Path) ->
     for options in ({"num": 0}, {"num": 1, "truncation": 0.0}, {"num": 1, "truncation": 1.5}):
         with pytest.raises(ValueError, match="truncation above 0"):
             g.sample(**options)
-    with pytest.raises(ConfigError, match=r"the classes of .* are disc, square"):
+    with pytest.raises(ConfigError, match=r"has the classes disc, square"):
         load(conditional_run).sample(1, label="cat")
     with pytest.raises(ValueError, match="torch finds none"):
         package.load(tiny_run, device="cuda" if not torch.cuda.is_available() else "mps")

@@ -401,6 +401,31 @@ def test_link_keeps_settings_and_view(visit: Any) -> None:
     assert section.page.locator("[aria-selected='true']").inner_text() == "Overlap"
 
 
+def links_of(lesson: str) -> list[str]:
+    text = (PAGE.parent.parent / "docs" / lesson).read_text(encoding="utf-8")
+    return re.findall(r"\(page/index\.html#operation\?([^)]+)\)", text)
+
+
+def test_links_of_the_lesson_open_valid_settings(visit: Any) -> None:
+    links = links_of("transposed_convolution.md")
+    assert len(links) == 10
+    assert links == links_of("transposed_convolution.zh-CN.md")
+    section = visit()
+    for link in links:
+        section.page.evaluate(
+            """query => new Promise(resolve => {
+                 addEventListener("hashchange", resolve, { once: true });
+                 location.hash = `operation?${query}`; })""",
+            link,
+        )
+        asked = dict(pair.split("=") for pair in link.split("&"))
+        view = asked.pop("view", "matrix")
+        assert section.page.locator(f"#op-tab-{view}").get_attribute("aria-selected") == "true"
+        wanted = {"op": 0, "d": 1} | {name: int(value) for name, value in asked.items()}
+        assert section.setting() == wanted
+        assert section.text(".op-trouble") == ""
+
+
 @pytest.mark.parametrize("query", ["n=99&k=x&s=-1&p=0.5", "n=<b>&view=__proto__", "op=3&p=4"])
 def test_link_out_of_bounds_keeps_the_example(visit: Any, query: str) -> None:
     section = visit(query)

@@ -59,6 +59,12 @@ def test_features_without_information_give_the_accuracy_of_guessing() -> None:
     assert abs(targets.rows(torch.arange(1000, 2000)).accuracy(scores) - 1 / 3) < 0.06
 
 
+def test_what_all_images_have_is_predicted_by_the_bias() -> None:
+    targets = Targets(torch.ones(100, 2), exclusive=False)
+    scores = fit_and_score(torch.randn(100, 5), targets, 0.5 * torch.randn(100, 5))
+    assert targets.accuracy(scores) == 1
+
+
 def test_attributes_are_each_right_or_wrong() -> None:
     targets = Targets(torch.tensor([[1.0, -1.0], [1.0, 1.0]]), exclusive=False)
     assert targets.accuracy(torch.tensor([[3.0, 2.0], [1.0, 1.0]])) == 0.75

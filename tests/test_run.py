@@ -38,6 +38,7 @@ from gan.config.settings import DataConfig
 from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.errors import NonFinite
+from gan.machine.precision import Precision
 from gan.nn.generator import Generator
 from gan.nn.losses import LOSSES
 from gan.sampling import grid
@@ -263,6 +264,13 @@ def test_resuming_with_other_settings_is_refused_by_field(
         "  model.z_dim: checkpoint has 8, config has 9",
         "  train.beta1: checkpoint has 0.5, config has 0.1",
     ]
+
+
+def test_the_machine_in_checkpoints_keeps_its_words() -> None:
+    """Else every run of an earlier version would resume with a warning."""
+    precision = Precision(torch.bfloat16, channels_last=True, threads=1)
+    assert precision.recorded == "bfloat16, channels_last, 1 threads"
+    assert str(precision) == "bfloat16, channels_last, 1 thread"
 
 
 def test_resuming_on_another_machine_reports_what_differs(

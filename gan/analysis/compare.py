@@ -114,9 +114,14 @@ def _choose_scores(runs: Sequence[RunFiles]) -> tuple[bool, str]:
             f"deviation\nover seeds, of a single run over draws{''.join(older)}"
         )
     reason = "are of different protocols" if len(protocols) > 1 else "are missing"
+    without = [
+        f"\nnote: {run.path} was not evaluated, so the runs beside it have no scores"
+        for run in runs
+        if not run.last_scores
+    ]
     return False, (
         "scores: the newest evaluation during each run, without floors; records\n"
-        f"{reason}; to write one: gan evaluate RUN --out RUN/{RECORD}"
+        f"{reason}; to write one: gan evaluate RUN --out RUN/{RECORD}{''.join(without)}"
     )
 
 

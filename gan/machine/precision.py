@@ -22,10 +22,14 @@ class Precision:
         """Memory layout of weights and images."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
-    def __str__(self) -> str:
+    @property
+    def recorded(self) -> str:
+        """The text in checkpoints: with other words, resuming would report another machine."""
         layout = "channels_last" if self.channels_last else "channels_first"
-        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
-        return f"{str(self.dtype).removeprefix('torch.')}, {layout}, {threads}"
+        return f"{str(self.dtype).removeprefix('torch.')}, {layout}, {self.threads} threads"
+
+    def __str__(self) -> str:
+        return self.recorded.replace(", 1 threads", ", 1 thread")
 
 
 def choose_device(name: str) -> torch.device:

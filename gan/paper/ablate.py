@@ -56,7 +56,7 @@ def run(trained: Trained, *, seed: int, num: int, concept: str | None, layer: in
                "share_with_concept": float(has.float().mean()), "dropped": table}  # fmt: skip
     lines = [
         f"{concept}, {count} of {len(order)} maps dropped: {row['found']['left']:.0%} still show "
-        f"it, {row['random']['left']:.0%} without as many random maps; of the rest, "
+        f"it, {row['random']['left']:.0%} with as many random ones dropped; of the rest, "
         f"{row['found']['kept']:.0%} and {row['random']['kept']:.0%} are kept"
         for count, row in table.items()
     ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 _CHOICES = (0.01, 0.1, 1.0, 10.0)  # of C, for rows of length about 1
-_MAX_STEPS, _TOLERANCE = 100, 1e-4  # with 1e-9, accuracies change by 0.2 % at most
+_MAX_STEPS, _TOLERANCE = 100, 1e-4  # with 1e-9, accuracies change by 0.2 points at most
 _MAX_TO_CHOOSE = 5_000  # rows that C is chosen on
 
 

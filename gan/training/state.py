@@ -146,7 +146,7 @@ def environment(state: TrainState) -> dict[str, Any]:
     return {
         "torch": str(torch.__version__),
         "device": state.device.type,
-        "precision": str(state.precision),
+        "precision": state.precision.recorded,
         "world_size": state.ranks.world_size,
     }
 
