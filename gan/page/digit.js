@@ -5,7 +5,14 @@ import { centred, render } from "./digit_pen.js";
 import { pointAt } from "./latents.js";
 import { SEARCH_STEPS } from "./tasks.js";
 
-const EXAMPLE = [[[0.26, 0.2], [0.76, 0.2], [0.62, 0.45], [0.5, 0.85]]];
+const EXAMPLE = [
+  [
+    [0.26, 0.2],
+    [0.76, 0.2],
+    [0.62, 0.45],
+    [0.5, 0.85],
+  ],
+];
 const PAUSE = 350; // milliseconds after a stroke until the search starts
 const NUM_COMPARED = 100; // generated images that D judges for comparison
 const MAX_POINTS = 5000;
@@ -32,20 +39,32 @@ function makeView(ctx, state) {
   const { t, model } = ctx;
   const [, height, width] = model.imageShape;
   const isDigit = model.source.startsWith("mnist");
-  const pictures = Object.fromEntries(["given", "nearest", "difference"].map((name) => [
-    name,
-    pictureOf(height, width, { "aria-label": t(`digit_${name}`) }),
-  ]));
+  const pictures = Object.fromEntries(
+    ["given", "nearest", "difference"].map((name) => [
+      name,
+      pictureOf(height, width, { "aria-label": t(`digit_${name}`) }),
+    ]),
+  );
   const status = element("p", { role: "status" });
   const opinions = makeOpinions(ctx);
   const show = button(t("digit_show"), () => {
     ctx.setPoint({ ...pointAt(state.found.z), label: state.found.label });
     document.getElementById("play").scrollIntoView();
   });
-  const results = element("div", { className: "digit-results", hidden: true },
-    element("div", { className: "digit-pictures" }, ...Object.entries(pictures).map(([name, canvas]) =>
-      element("figure", {}, element("figcaption", {}, t(`digit_${name}`)), canvas))),
-    status, show, opinions.node);
+  const results = element(
+    "div",
+    { className: "digit-results", hidden: true },
+    element(
+      "div",
+      { className: "digit-pictures" },
+      ...Object.entries(pictures).map(([name, canvas]) =>
+        element("figure", {}, element("figcaption", {}, t(`digit_${name}`)), canvas),
+      ),
+    ),
+    status,
+    show,
+    opinions.node,
+  );
   let timer = 0;
   const paper = makePaper(ctx, state, () => {
     clearTimeout(timer);
@@ -84,11 +103,15 @@ function makeView(ctx, state) {
       error: number(127.5 * Math.sqrt(error), 1),
       name: model.classes[label] ?? "",
     };
-    status.replaceChildren(...fill(t(model.classes.length ? "digit_status_class" : "digit_status"), parts));
+    status.replaceChildren(
+      ...fill(t(model.classes.length ? "digit_status_class" : "digit_status"), parts),
+    );
     show.disabled = step < SEARCH_STEPS;
   }
 
-  const tools = element("div", { className: "row" },
+  const tools = element(
+    "div",
+    { className: "row" },
     button(t("digit_clear"), () => {
       Object.assign(state, { strokes: [], image: null });
       paper.show();
@@ -98,14 +121,22 @@ function makeView(ctx, state) {
       state.strokes = structuredClone(EXAMPLE);
       paper.show();
       search();
-    }));
+    }),
+  );
   paper.show();
   return {
     search,
-    node: element("div", {},
+    node: element(
+      "div",
+      {},
       element("p", {}, t(isDigit ? "digit_intro" : "digit_intro_other")),
-      element("div", { className: "digit" },
-        element("figure", {}, element("figcaption", {}, t("digit_paper")), paper.node, tools), results)),
+      element(
+        "div",
+        { className: "digit" },
+        element("figure", {}, element("figcaption", {}, t("digit_paper")), paper.node, tools),
+        results,
+      ),
+    ),
   };
 }
 
@@ -140,13 +171,22 @@ function makeOpinions({ t }) {
   const rows = ["mine", "nearest", "compared"].map((name) => {
     const bar = element("span", { className: `digit-bar digit-bar-${name}` });
     const value = element("td", {});
-    const row = element("tr", {}, element("th", { scope: "row" }, t(`digit_d_${name}`)),
-      element("td", { className: "digit-track" }, bar), value);
+    const row = element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, t(`digit_d_${name}`)),
+      element("td", { className: "digit-track" }, bar),
+      value,
+    );
     return { row, bar, value };
   });
   const caption = element("caption", {}, t("digit_opinion"));
-  const table = element("table", { className: "digit-opinions" }, caption,
-    element("tbody", {}, ...rows.map(({ row }) => row)));
+  const table = element(
+    "table",
+    { className: "digit-opinions" },
+    caption,
+    element("tbody", {}, ...rows.map(({ row }) => row)),
+  );
   const node = element("div", {}, table, element("p", {}, t("digit_caution")));
   const put = ({ bar, value }, low, high, text) => {
     bar.style.left = `${100 * low}%`;

@@ -50,7 +50,11 @@ function distance([x, y], [fromX, fromY], [toX, toY]) {
 export function centred(strokes, height, width) {
   const points = strokes.flat();
   const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
-  const longest = Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys), 0.1);
+  const longest = Math.max(
+    Math.max(...xs) - Math.min(...xs),
+    Math.max(...ys) - Math.min(...ys),
+    0.1,
+  );
   const scale = (DIGIT - 2 * RADIUS) / width / longest;
   const scaled = strokes.map((stroke) => stroke.map(([x, y]) => [x * scale, y * scale]));
   const middle = [0, 1].map((axis) => middleOfBox(scaled.flat().map((point) => point[axis])));

@@ -52,8 +52,13 @@ function makeView({ t }, { key, parts }, choose) {
     "div",
     {},
     element("p", {}, ...fill(t("drop_intro"), { command: element("code", {}, t("drop_command")) })),
-    element("div", { className: "drop-zone" },
-      element("span", {}, t("drop_here")), button(t("drop_choose"), () => field.click()), field),
+    element(
+      "div",
+      { className: "drop-zone" },
+      element("span", {}, t("drop_here")),
+      button(t("drop_choose"), () => field.click()),
+      field,
+    ),
     element("p", { role: "status" }, ...(key ? fill(t(key), named) : [])),
   );
 }

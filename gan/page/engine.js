@@ -19,7 +19,8 @@ export function makeGenerator({ z_dim, z_dist, image_shape, classes, layers, ten
     shape = layer.outShape;
   });
   const classVectors = tensors.class_vectors?.values;
-  return { zDim: z_dim, zDist: z_dist, imageShape: image_shape, classes, classVectors, layers: made };
+  const latent = { zDim: z_dim, zDist: z_dist };
+  return { ...latent, imageShape: image_shape, classes, classVectors, layers: made };
 }
 
 // Returns a discriminator ready to use.
@@ -110,7 +111,8 @@ function transposedLayer(inShape, kernel, bias, setting) {
   const out = [0, 1].map((axis) =>
     transposedSize(inShape[axis + 1], size[axis], stride[axis], padding[axis], extra[axis]),
   );
-  const layer = { inShape, outShape: [channels, ...out], bias, activation, kernel, stride, padding };
+  const outShape = [channels, ...out];
+  const layer = { inShape, outShape, bias, activation, kernel, stride, padding };
   const axes = [0, 1].map((axis) => {
     // from one pixel every stride gives the same output, and this one gathers no zeros
     const step = inShape[axis + 1] === 1 ? size[axis] : stride[axis];
@@ -118,7 +120,7 @@ function transposedLayer(inShape, kernel, bias, setting) {
   });
   const area = size[0] * size[1];
   const tap = (row, c, t) => (c * channels + row) * area + t;
-  return Object.assign(layer, plan(inShape, layer.outShape, kernel, axes, tap));
+  return Object.assign(layer, plan(inShape, outShape, kernel, axes, tap));
 }
 
 function convolutionLayer(inShape, kernel, bias, { stride, padding, slope }) {

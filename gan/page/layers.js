@@ -54,35 +54,53 @@ function makeView(ctx, state) {
     onOutput: ({ y, x }) => look({ y, x, stamp: null }),
   });
   const drew = makeDrew(ctx, state);
-  const levels = model.shapes.map((shape, level) => makeLevelOf(ctx, level, {
-    onPoint: (number) => state.isKept || pointAt(level, number),
-    onClick: (number) => {
-      if (state.isSwitching) return toggle(ctx, level, number.channel);
-      state.isKept = true;
-      pointAt(level, number);
-    },
-  }));
+  const levels = model.shapes.map((shape, level) =>
+    makeLevelOf(ctx, level, {
+      onPoint: (number) => state.isKept || pointAt(level, number),
+      onClick: (number) => {
+        if (state.isSwitching) return toggle(ctx, level, number.channel);
+        state.isKept = true;
+        pointAt(level, number);
+      },
+    }),
+  );
   const tools = makeTools(ctx, state, () => drew.request());
   const view = {
     model,
     state,
     pad,
     from: 0,
-    node: element("div", {},
+    node: element(
+      "div",
+      {},
       element("p", {}, ...fill(t("layers_intro"), colours(t))),
-      element("div", { className: "layers" },
+      element(
+        "div",
+        { className: "layers" },
         element("div", { className: "levels" }, ...levels.map((level) => level.node)),
-        element("aside", { className: "microscope", "aria-label": t("micro_label") },
-          tools.node, microscope.node, drew.node,
-          element("details", {}, element("summary", {}, t("layers_move")), pad.node)))),
+        element(
+          "aside",
+          { className: "microscope", "aria-label": t("micro_label") },
+          tools.node,
+          microscope.node,
+          drew.node,
+          element("details", {}, element("summary", {}, t("layers_move")), pad.node),
+        ),
+      ),
+    ),
     paint(drawing) {
-      if (state.at.channel === null) Object.assign(state.at, largestOf(model, state.at.level, drawing));
+      if (state.at.channel === null)
+        Object.assign(state.at, largestOf(model, state.at.level, drawing));
       const { from, lit } = microscope.show(state.at, drawing.maps);
       view.from = from;
       levels.forEach((level, index) => {
         const maps = drawing.maps[index];
         const scale = maps.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
-        level.paint(maps, { scale, off: ctx.off[index], marks: marksAt(index, state.at, lit, from) });
+        level.paint(maps, {
+          scale,
+          off: ctx.off[index],
+          marks: marksAt(index, state.at, lit, from),
+        });
       });
       tools.show();
       drew.request();
@@ -95,7 +113,8 @@ function makeView(ctx, state) {
   }
   function pointAt(level, { channel, y, x }) {
     // the latent is no layer's output: its numbers are shown by their stamps
-    if (level === 0) look({ level: 1, channel: onLevel(1), y: 0, x: 0, from: channel, stamp: { y, x } });
+    if (level === 0)
+      look({ level: 1, channel: onLevel(1), y: 0, x: 0, from: channel, stamp: { y, x } });
     else look({ level, channel, y, x, from: null, stamp: null });
   }
   function onLevel(level) {
@@ -109,22 +128,29 @@ function largestOf({ shapes }, level, { maps }) {
   const index = maps[level].reduce((best, value, i) => (value > maps[level][best] ? i : best), 0);
   const [, height, width] = shapes[level];
   const inMap = index % (height * width);
-  return { channel: Math.floor(index / (height * width)), y: Math.floor(inMap / width), x: inMap % width };
+  return {
+    channel: Math.floor(index / (height * width)),
+    y: Math.floor(inMap / width),
+    x: inMap % width,
+  };
 }
 
 function colours(t) {
-  return Object.fromEntries(["input", "output", "kernel"].map((name) => [
-    name,
-    element("span", { className: `text-${name}` }, t(`layers_${name}`)),
-  ]));
+  return Object.fromEntries(
+    ["input", "output", "kernel"].map((name) => [
+      name,
+      element("span", { className: `text-${name}` }, t(`layers_${name}`)),
+    ]),
+  );
 }
 
 // Numbers of a level that are marked: the inputs in every channel, the outputs in one.
 function marksAt(level, at, { inputs, outputs }, from) {
-  const pixels = (set, rest) => [...set].map((text) => {
-    const [y, x] = text.split(",").map(Number);
-    return { y, x, ...rest };
-  });
+  const pixels = (set, rest) =>
+    [...set].map((text) => {
+      const [y, x] = text.split(",").map(Number);
+      return { y, x, ...rest };
+    });
   if (level === at.level) return pixels(outputs, { channel: at.channel, colour: OUTPUT });
   if (level !== at.level - 1) return [];
   return pixels(inputs, { channel: at.stamp ? from : undefined, colour: INPUT });
@@ -136,7 +162,9 @@ function makeLevelOf(ctx, level, actions) {
   const isPoint = shape[1] * shape[2] === 1;
   const aspects = ASPECTS[matchMedia(`(max-width: ${PHONE}px)`).matches ? "phone" : "desktop"];
   const layer = model.layers[level - 1];
-  const channels = fill(t(shape[0] === 1 ? "layers_one" : "layers_many"), { num: String(shape[0]) }).join("");
+  const channels = fill(t(shape[0] === 1 ? "layers_one" : "layers_many"), {
+    num: String(shape[0]),
+  }).join("");
   const parts = { level, channels, height: shape[1], width: shape[2] };
   if (layer) {
     Object.assign(parts, {
@@ -147,8 +175,14 @@ function makeLevelOf(ctx, level, actions) {
       numbers: layer.kernel.values.length.toLocaleString("en"),
     });
   }
-  const texts = Object.fromEntries(Object.entries(parts).map(([key, value]) => [key, String(value)]));
-  const key = layer ? "layers_level" : model.classes.length ? "layers_input_class" : "layers_input_level";
+  const texts = Object.fromEntries(
+    Object.entries(parts).map(([key, value]) => [key, String(value)]),
+  );
+  const key = layer
+    ? "layers_level"
+    : model.classes.length
+      ? "layers_input_class"
+      : "layers_input_level";
   const head = fill(t(key), texts);
   if (layer && shape[1] > 1) {
     const query = `n=${Math.min(3, model.shapes[level - 1][1])}&k=${parts.kernel}&s=${parts.stride}&p=${parts.padding}&op=${layer.output_padding[0]}`;
@@ -187,11 +221,25 @@ function makeTools(ctx, state, onChange) {
   });
   const one = button("", () => toggle(ctx, state.at.level, state.at.channel));
   const all = button(t("layers_all_on"), () => ctx.setOff([]));
-  const node = element("div", { className: "layers-tools" },
-    element("div", { className: "row", role: "group", "aria-label": t("layers_click") },
-      element("span", {}, t("layers_click")), examine, switches),
-    element("div", { className: "row" },
-      button(t("play_new"), () => ctx.setPoint(freshPoint(ctx.model))), one, all, release));
+  const node = element(
+    "div",
+    { className: "layers-tools" },
+    element(
+      "div",
+      { className: "row", role: "group", "aria-label": t("layers_click") },
+      element("span", {}, t("layers_click")),
+      examine,
+      switches,
+    ),
+    element(
+      "div",
+      { className: "row" },
+      button(t("play_new"), () => ctx.setPoint(freshPoint(ctx.model))),
+      one,
+      all,
+      release,
+    ),
+  );
   function show() {
     examine.setAttribute("aria-pressed", String(!state.isSwitching));
     switches.setAttribute("aria-pressed", String(state.isSwitching));
@@ -212,7 +260,10 @@ function makeDrew(ctx, state) {
   const [, height, width] = model.imageShape;
   const figures = ["with", "without", "difference"].map((name) => {
     const canvas = pictureOf(height, width, { "aria-label": t(`drew_${name}`) });
-    return { canvas, node: element("figure", {}, element("figcaption", {}, t(`drew_${name}`)), canvas) };
+    return {
+      canvas,
+      node: element("figure", {}, element("figcaption", {}, t(`drew_${name}`)), canvas),
+    };
   });
   const title = element("h3", {});
   const send = latestOnly(async () => {
@@ -233,8 +284,12 @@ function makeDrew(ctx, state) {
     );
   });
   return {
-    node: element("div", {}, title,
-      element("div", { className: "drew" }, ...figures.map((figure) => figure.node))),
+    node: element(
+      "div",
+      {},
+      title,
+      element("div", { className: "drew" }, ...figures.map((figure) => figure.node)),
+    ),
     request: () => ctx.last && send(),
   };
 }

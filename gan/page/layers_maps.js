@@ -21,7 +21,8 @@ export function makeLevel({ shape, head, label, aspect, isImage, onPoint, onClic
   let cursor = { channel: 0, y: 0, x: 0 };
 
   const originOf = (channel) =>
-    Math.floor(channel / columns) * (height + GAP) * canvas.width + (channel % columns) * (width + GAP);
+    Math.floor(channel / columns) * (height + GAP) * canvas.width +
+    (channel % columns) * (width + GAP);
 
   const numberAt = (event) => {
     const [x, y] = placeIn(canvas, event).map((share, axis) =>

@@ -12,7 +12,12 @@ export function makeMicroscope(ctx, { onFrom, onInput, onOutput }) {
   const { t } = ctx;
   const title = element("h3", { role: "status" });
   const input = makeMap("input", onInput);
-  const kernel = element("table", { className: "micro-kernel" }, element("caption"), element("tbody"));
+  const kernel = element(
+    "table",
+    { className: "micro-kernel" },
+    element("caption"),
+    element("tbody"),
+  );
   const output = makeMap("output", onOutput);
   const sentence = element("p", { className: "micro-sentence" });
   const sums = makeSums(onFrom, t);
@@ -42,12 +47,23 @@ export function makeMicroscope(ctx, { onFrom, onInput, onOutput }) {
     title.textContent = fillText(t("micro_title"), { level: at.level, channel: at.channel });
     input.show(channelOf(before, inShape, from), inShape, (y, x) => lit.inputs.has(`${y},${x}`));
     output.show(channelOf(after, outShape, at.channel), outShape, isOutput);
-    input.caption.textContent = fillText(t("micro_input"), { channel: from, size: sizeOf(inShape) });
-    output.caption.textContent = fillText(t("micro_output"), { channel: at.channel, size: sizeOf(outShape) });
+    input.caption.textContent = fillText(t("micro_input"), {
+      channel: from,
+      size: sizeOf(inShape),
+    });
+    output.caption.textContent = fillText(t("micro_output"), {
+      channel: at.channel,
+      size: sizeOf(outShape),
+    });
     showKernel(kernel, layer, from, at.channel, lit.taps, t);
     if (at.stamp) {
       const value = before[(from * inShape[1] + at.stamp.y) * inShape[2] + at.stamp.x];
-      const parts = { row: at.stamp.y, col: at.stamp.x, value: number(value, DIGITS), num: lit.outputs.size };
+      const parts = {
+        row: at.stamp.y,
+        col: at.stamp.x,
+        value: number(value, DIGITS),
+        num: lit.outputs.size,
+      };
       sentence.replaceChildren(...fill(t("micro_stamp"), withText(parts)));
       total.textContent = "";
       sums.node.hidden = true;
@@ -55,7 +71,9 @@ export function makeMicroscope(ctx, { onFrom, onInput, onOutput }) {
     }
     sums.node.hidden = false;
     sums.show(products.sums, from);
-    sentence.replaceChildren(...productSentence(products.termsOf(from), products.sums[from], from, t));
+    sentence.replaceChildren(
+      ...productSentence(products.termsOf(from), products.sums[from], from, t),
+    );
     const value = after[(at.channel * outShape[1] + at.y) * outShape[2] + at.x];
     total.replaceChildren(...totalSentence(products, value, layer.activation, inShape[0], at, t));
     return { from, lit };
@@ -124,7 +142,10 @@ function makeMap(kind, onPoint) {
       const top = map.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
       map.forEach((value, i) => {
         const grey = Math.round((255 * Math.abs(value)) / top);
-        brush.fillStyle = value < 0 ? `rgb(${grey * 0.8} ${grey >> 2} ${grey * 0.8})` : `rgb(${grey} ${grey} ${grey})`;
+        brush.fillStyle =
+          value < 0
+            ? `rgb(${grey * 0.8} ${grey >> 2} ${grey * 0.8})`
+            : `rgb(${grey} ${grey} ${grey})`;
         brush.fillRect((i % width) * side, Math.floor(i / width) * side, side, side);
       });
       brush.strokeStyle = getComputedStyle(canvas).color;
@@ -140,12 +161,20 @@ function makeMap(kind, onPoint) {
 
 function showKernel(table, layer, from, to, taps, t) {
   const [, , height, width] = layer.kernel.shape;
-  table.caption.textContent = fillText(t("micro_kernel"), { from, to, size: `${height} × ${width}` });
+  table.caption.textContent = fillText(t("micro_kernel"), {
+    from,
+    to,
+    size: `${height} × ${width}`,
+  });
   const rows = Array.from({ length: height }, (_, ty) =>
-    element("tr", {}, ...Array.from({ length: width }, (_, tx) => {
-      const className = taps.has(`${ty},${tx}`) ? "lit" : "";
-      return element("td", { className }, number(tapOf(layer, from, to, ty, tx), DIGITS));
-    })),
+    element(
+      "tr",
+      {},
+      ...Array.from({ length: width }, (_, tx) => {
+        const className = taps.has(`${ty},${tx}`) ? "lit" : "";
+        return element("td", { className }, number(tapOf(layer, from, to, ty, tx), DIGITS));
+      }),
+    ),
   );
   table.tBodies[0].replaceChildren(...rows);
 }
@@ -185,7 +214,12 @@ function makeSums(onFrom, t) {
       sums.forEach((sum, i) => {
         const size = (Math.abs(sum) / top) * 23;
         brush.fillStyle = i === from ? style.color : style.borderColor;
-        brush.fillRect(i * bar, sum > 0 ? 24 - size : 24, Math.max(1, bar * 0.8), Math.max(1, size));
+        brush.fillRect(
+          i * bar,
+          sum > 0 ? 24 - size : 24,
+          Math.max(1, bar * 0.8),
+          Math.max(1, size),
+        );
       });
     },
   };
@@ -194,11 +228,20 @@ function makeSums(onFrom, t) {
 function productSentence(terms, sum, from, t) {
   if (!terms.length) return [t("micro_none")];
   const pieces = terms.map(({ input, tap }, i) =>
-    element("span", { className: "micro-product" }, i ? "+ " : "",
-      element("span", { className: "text-input" }, number(input, DIGITS)), " · ",
-      element("span", { className: "text-kernel" }, number(tap, DIGITS))),
+    element(
+      "span",
+      { className: "micro-product" },
+      i ? "+ " : "",
+      element("span", { className: "text-input" }, number(input, DIGITS)),
+      " · ",
+      element("span", { className: "text-kernel" }, number(tap, DIGITS)),
+    ),
   );
-  return [...fill(t("micro_from"), { channel: String(from) }), ...pieces, `= ${number(sum, DIGITS)}`];
+  return [
+    ...fill(t("micro_from"), { channel: String(from) }),
+    ...pieces,
+    `= ${number(sum, DIGITS)}`,
+  ];
 }
 
 function totalSentence({ total, bias }, value, activation, channels, at, t) {

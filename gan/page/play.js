@@ -101,20 +101,39 @@ function makeView(ctx, walk) {
     element(
       "div",
       { className: "play" },
-      element("figure", {}, element("figcaption", { className: "text-output" }, t("play_image")),
-        picture, speed),
+      element(
+        "figure",
+        {},
+        element("figcaption", { className: "text-output" }, t("play_image")),
+        picture,
+        speed,
+      ),
       element(
         "div",
         { className: "play-controls" },
         buttons,
         element("small", { className: "play-keys" }, ...hint),
         labels.node,
-        element("div", { className: "play-latent" },
-          element("figure", {}, element("figcaption", {}, t("play_pad")), pad.node,
-            button(t("play_turn"), () => turn(ctx))),
-          element("figure", { className: "text-input" },
-            element("figcaption", { className: "text-input" }, ...fill(t("play_bars"), { num: String(model.zDim) })),
-            bars.node),
+        element(
+          "div",
+          { className: "play-latent" },
+          element(
+            "figure",
+            {},
+            element("figcaption", {}, t("play_pad")),
+            pad.node,
+            button(t("play_turn"), () => turn(ctx)),
+          ),
+          element(
+            "figure",
+            { className: "text-input" },
+            element(
+              "figcaption",
+              { className: "text-input" },
+              ...fill(t("play_bars"), { num: String(model.zDim) }),
+            ),
+            bars.node,
+          ),
         ),
       ),
     ),
@@ -154,8 +173,12 @@ function makeLabels(ctx) {
   if (!classes.length) return { node: "", show() {} };
   if (classes.length > MAX_BUTTONS) return makeLabelList(ctx);
   const buttons = classes.map((name, label) => button(name, () => ctx.setPoint({ label })));
-  const node = element("div", { className: "row play-labels", role: "group" },
-    element("span", { className: "text-input" }, ctx.t("play_class")), ...buttons);
+  const node = element(
+    "div",
+    { className: "row play-labels", role: "group" },
+    element("span", { className: "text-input" }, ctx.t("play_class")),
+    ...buttons,
+  );
   node.setAttribute("aria-label", ctx.t("play_class"));
   return {
     node,
@@ -181,14 +204,25 @@ function makeGrid(ctx, walk) {
     className: "play-grid",
     "aria-label": t("play_grid_label"),
   });
-  const figure = element("figure", { hidden: true },
-    element("figcaption", {}, t(model.classes.length ? "play_grid_caption_class" : "play_grid_caption")),
-    canvas);
+  const figure = element(
+    "figure",
+    { hidden: true },
+    element(
+      "figcaption",
+      {},
+      t(model.classes.length ? "play_grid_caption_class" : "play_grid_caption"),
+    ),
+    canvas,
+  );
   let points = [];
-  const place = (index) => [(index % side) * (width + GAP), Math.floor(index / side) * (height + GAP)];
+  const place = (index) => [
+    (index % side) * (width + GAP),
+    Math.floor(index / side) * (height + GAP),
+  ];
   canvas.addEventListener("click", (event) => {
     const [x, y] = placeIn(canvas, event);
-    const index = Math.min(side - 1, Math.floor(y * side)) * side + Math.min(side - 1, Math.floor(x * side));
+    const index =
+      Math.min(side - 1, Math.floor(y * side)) * side + Math.min(side - 1, Math.floor(x * side));
     walk.stop();
     ctx.setPoint({ ...pointAt(points[index].z), label: points[index].label });
   });

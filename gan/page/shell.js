@@ -112,7 +112,8 @@ function describe(generator, discriminator, about) {
   const shapes = [[zDim * (classes.length ? 2 : 1), 1, 1]];
   for (const { kernel, stride, padding, output_padding: extra } of layers) {
     const size = [0, 1].map(
-      (a) => (shapes.at(-1)[a + 1] - 1) * stride[a] + kernel.shape[a + 2] - 2 * padding[a] + extra[a],
+      (a) =>
+        (shapes.at(-1)[a + 1] - 1) * stride[a] + kernel.shape[a + 2] - 2 * padding[a] + extra[a],
     );
     shapes.push([kernel.shape[1], ...size]);
   }
@@ -123,7 +124,8 @@ function describe(generator, discriminator, about) {
 function showTexts() {
   const { t } = ctx;
   document.documentElement.lang = state.language === "zh" ? "zh-CN" : "en";
-  for (const each of document.querySelectorAll("[data-text]")) each.textContent = t(each.dataset.text);
+  for (const each of document.querySelectorAll("[data-text]"))
+    each.textContent = t(each.dataset.text);
   for (const each of document.querySelectorAll("[data-label]")) {
     each.setAttribute("aria-label", t(each.dataset.label));
   }
@@ -151,7 +153,8 @@ function showAbout() {
   };
   node("about").replaceChildren(...fill(t("about"), parts), " ");
   if (content.lesson) {
-    const file = state.language === "zh" ? content.lesson.replace(/md$/, "zh-CN.md") : content.lesson;
+    const file =
+      state.language === "zh" ? content.lesson.replace(/md$/, "zh-CN.md") : content.lesson;
     node("about").append(element("a", { href: file }, t("lesson")));
   }
 }

@@ -49,7 +49,10 @@ function makeView(ctx, { grids, curves, images_per_step: perStep }, state) {
   }
   function show() {
     const { step, image: source } = grids[state.index];
-    const parts = { step: step.toLocaleString("en"), images: (step * perStep).toLocaleString("en") };
+    const parts = {
+      step: step.toLocaleString("en"),
+      images: (step * perStep).toLocaleString("en"),
+    };
     image.src = source;
     caption.textContent = fill(t("training_caption"), parts).join("");
     image.alt = caption.textContent;
@@ -73,13 +76,20 @@ function makeView(ctx, { grids, curves, images_per_step: perStep }, state) {
       "div",
       { className: "training" },
       element("figure", {}, caption, image),
-      element("figure", {},
-        element("figcaption", {}, ...fill(t("training_curves"), {
-          real: element("span", { className: "curve-real" }, t("training_real")),
-          fake: element("span", { className: "curve-fake" }, t("training_fake")),
-        })),
+      element(
+        "figure",
+        {},
+        element(
+          "figcaption",
+          {},
+          ...fill(t("training_curves"), {
+            real: element("span", { className: "curve-real" }, t("training_real")),
+            fake: element("span", { className: "curve-fake" }, t("training_fake")),
+          }),
+        ),
         chart.node,
-        element("p", {}, t("training_reading"))),
+        element("p", {}, t("training_reading")),
+      ),
     ),
   );
 }
@@ -107,7 +117,9 @@ function makeChart({ real, fake }, t) {
     vector("text", { x: WIDTH, y: HEIGHT - 4, "text-anchor": "end" }, end),
   );
   for (const [name, [images, values]] of Object.entries({ real, fake })) {
-    const points = images.map((at, i) => `${x(at).toFixed(1)},${y(values[i]).toFixed(1)}`).join(" ");
+    const points = images
+      .map((at, i) => `${x(at).toFixed(1)},${y(values[i]).toFixed(1)}`)
+      .join(" ");
     node.append(vector("polyline", { points, class: `curve curve-${name}` }));
   }
   const line = vector("line", { y1: y(1), y2: y(0), class: "now" });
