@@ -12,12 +12,10 @@ from torch import nn
 from gan.data.pack import PackedImages
 from gan.errors import ConfigError
 from gan.paper.digits import nearest_errors
-from gan.paper.discriminator import layers_of_d, pooled
-from gan.paper.features import guided_gradient, spreads
-from gan.paper.nearest import compare, find_nearest
-from gan.paper.neighbours import as_rows, nearest_so_far
+from gan.paper.features import guided_gradient, layers_of_d, pooled, spreads
+from gan.paper.linear import Targets, fit_and_score, fit_svm
+from gan.paper.nearest import as_rows, compare, find_nearest, nearest_so_far
 from gan.paper.probe import read_attributes
-from gan.paper.svm import Targets, fit_and_score, fit_svm
 from gan.sampling import load_trained
 from tests.conftest import gan
 
@@ -81,7 +79,7 @@ def test_attributes_are_read_by_the_name_of_the_image(tmp_path: Path) -> None:
 def test_pooled_features_are_the_maxima_of_each_layer(tiny_run: Path) -> None:
     trained = load_trained(tiny_run, torch.device("cpu"))
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 16), dtype=np.uint8)
-    layers = layers_of_d(trained, images)
+    layers = layers_of_d(trained, images, None)
     features = pooled(layers, images, trained)
     assert features.shape == (20, (4 + 8) * 16)  # 8x8 is pooled, 4x4 is kept
     first = layers[1](layers[0](torch.tensor(images[:1]).float() / 127.5 - 1))[0, 0]  # (8, 8)
@@ -118,7 +116,7 @@ def test_spread_is_zero_for_copies_and_one_for_all_rows() -> None:
 
 def test_nearest_rows_are_those_of_all_distances() -> None:
     wanted, rows = torch.randn(50, 7), torch.randn(30, 7)
-    *_, (count, distance, index) = nearest_so_far(wanted, rows.split(11))
+    *_, (count, (distance, index)) = nearest_so_far(wanted, rows.split(11))
     every = torch.cdist(wanted.double(), rows.double())
     torch.testing.assert_close(distance.double(), every.min(1).values, atol=1e-5, rtol=1e-5)
     assert count == 30 and index.equal(every.min(1).indices)

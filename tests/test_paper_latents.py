@@ -17,8 +17,8 @@ from gan.errors import ConfigError
 from gan.latents import draw_latents
 from gan.machine.precision import choose_precision
 from gan.metrics.features import FeatureNetwork
-from gan.paper import ablate, arithmetic, concepts, walk
-from gan.paper.neighbours import as_rows
+from gan.paper import ablate, arithmetic, concepts, linear, walk
+from gan.paper.nearest import as_rows
 from gan.sampling import generate, load_trained
 from tests.conftest import gan
 
@@ -156,7 +156,8 @@ def test_the_turning_vector_turns_other_samples_and_a_random_vector_does_not() -
     pool = concepts.make_pool(model, model.latents(400, 0))
     fresh, found = model.latents(600, 1)[400:], {}
     for name, vectors in arithmetic.turning_vectors(pool, np.random.default_rng(0)).items():
-        found[name] = arithmetic.turn(model, pool, arithmetic.along(fresh, vectors))
+        found[name], images = arithmetic.turn(model, pool, fresh, vectors)
+        assert (images[:, 3] == model.images(fresh)).all()  # the middle place
     assert found["pose"]["rising"] == 1
     assert found["random"]["rising"] == pytest.approx(0.5, abs=0.12)
     assert found["pose"]["score"] == sorted(found["pose"]["score"])
@@ -233,7 +234,7 @@ def test_regression_finds_the_weights_of_a_logistic_model() -> None:
     x = torch.randn(20_000, 4) * torch.tensor([1.0, 5.0, 0.2, 1.0]) + 3
     weights = torch.tensor([2.0, -0.1, 3.0, 0.0])
     has = torch.rand(20_000) < ((x - 3) @ weights).sigmoid()
-    torch.testing.assert_close(ablate.logistic_regression(x, has), weights, atol=0.15, rtol=0.05)
+    torch.testing.assert_close(linear.logistic_regression(x, has), weights, atol=0.15, rtol=0.05)
 
 
 def test_dropped_maps_are_zero_and_come_back(tiny_run: Path) -> None:

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gan.errors import ConfigError
-from gan.paper.concepts import CLEARLY, Pool, Scores, make_pool, opposite, shows
-from gan.paper.result import Result
-from gan.sampling import Trained, grid
+from gan.paper.concepts import CLEARLY, Pool, Scores, make_pool, shows
+from gan.paper.result import Result, show
+from gan.sampling import Trained
 
 _EXEMPLARS = 3  # latents of a concept whose mean is used
 _NOISE, _NOISES = 0.25, 4  # uniform, on each side; images with noise of each sum
@@ -34,35 +34,41 @@ class Sum(NamedTuple):
     start: str
     end: str
 
+    @property
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """The two concepts of each of a, b, c."""
+        name = self.trait.removeprefix("not ")
+        without = f"not {name}" if name == self.trait else name
+        return (self.trait, self.start), (without, self.start), (without, self.end)
+
     def __str__(self) -> str:
-        without = opposite(self.trait)
-        parts = (self.trait, self.start), (without, self.start), (without, self.end)
-        return "({}, {}) - ({}, {}) + ({}, {})".format(*sum(parts, ()))
+        return "({}, {}) - ({}, {}) + ({}, {})".format(*sum(self.parts, ()))
 
 
-def run(
-    trained: Trained, *, seed: int, num: int, trials: int,
-    trait: str | None, start: str | None, end: str | None,
-) -> Result:  # fmt: skip
-    """Adds and subtracts concepts `trials` times, with latents chosen from `num` samples."""
+def run(trained: Trained, *, seed: int, num: int, trials: int, **concepts: str | None) -> Result:
+    """Adds and subtracts concepts `trials` times, with latents chosen from `num` samples.
+
+    `concepts` are trait, start and end of the sum.
+    """
     defaults = _DEFAULTS.get(trained.cfg.data.source, ("", "", ""))
-    total = Sum(trait or defaults[0], start or defaults[1], end or defaults[2])
+    given = (concepts[name] or defaults[i] for i, name in enumerate(Sum._fields))
+    total = Sum(*given)
     if not all(total):
         raise ConfigError("these data need --trait, --start and --end; for digits these are "
                           "thick, 1 and 7")  # fmt: skip
     z, stream = trained.latents(num + _FRESH, seed), np.random.default_rng(seed)
     pool, fresh = make_pool(trained, z[:num]), z[num:]
-    picked = pick(pool.scores, total, trials, stream)
+    picked = pick(pool.seen.scores, total, trials, stream)
     sums = latent_sums(pool.z, picked)
     noise = stream.uniform(-_NOISE, _NOISE, (_NOISES, *sums[_SUM].shape))
     sums[_NOISY] = (sums[_SUM] + torch.from_numpy(noise).float()).flatten(0, 1)
-    drawn = {"random samples": trained.images(fresh)}
-    drawn |= {name: trained.images(made) for name, made in sums.items()}
+    drawn = {name: trained.images(made) for name, made in
+             {"random samples": fresh, **sums}.items()}  # fmt: skip
     drawn[_PIXELS] = pixel_sums(pool.images, picked)
     rates = {name: judge(pool, images, total) for name, images in drawn.items()}
-    pose = pool.concepts.pose
-    turned = {name: turn(trained, pool, along(fresh[:_TURNED], vectors))
-              for name, vectors in turning_vectors(pool, stream).items()}  # fmt: skip
+    turns = {name: turn(trained, pool, fresh[:_TURNED], vectors)
+             for name, vectors in turning_vectors(pool, stream).items()}  # fmt: skip
+    turned, pose = {name: numbers for name, (numbers, _) in turns.items()}, pool.concepts.pose
     numbers = {"sum": str(total), "num_samples": num, "trials": trials, "rates": rates,
                "pose": pose, "places": _PLACES.tolist(), "turned": turned}  # fmt: skip
     lines = [str(total)]
@@ -71,8 +77,8 @@ def run(
               "features" for name, rate in rates.items()]  # fmt: skip
     lines += [f"along {name} vectors: {made['rising']:.0%} are more {pose} at the end"
               for name, made in turned.items()]  # fmt: skip
-    shown = along(fresh[:_SHOWN], turning_vectors(pool, stream)["pose"])
-    return Result(_draw(trained, pool, picked, drawn, shown, numbers), numbers, lines)
+    shown = _shown(trained, pool, picked, drawn)
+    return Result(_draw(shown, turns["pose"][1][:_SHOWN], numbers), numbers, lines)
 
 
 def pick(scores: Scores, total: Sum, trials: int, stream: np.random.Generator) -> np.ndarray:
@@ -80,18 +86,15 @@ def pick(scores: Scores, total: Sum, trials: int, stream: np.random.Generator) -
 
     The second b are other samples than the first. Raises ValueError if there are too few.
     """
-    without = opposite(total.trait)
     drawn = []
-    wanted = (total.trait, total.start, 1), (without, total.start, 2), (without, total.end, 1)
-    for trait, group, times in wanted:
+    for (trait, group), times in zip(total.parts, (1, 2, 1), strict=True):
         rows = np.flatnonzero(shows(scores, trait, CLEARLY) & shows(scores, group, CLEARLY))
         if len(rows) < 2 * times * _EXEMPLARS:
             raise ValueError(f"only {len(rows)} samples clearly show {trait} and {group}; raise "
                              "--num, or choose other concepts")  # fmt: skip
         trial = (stream.choice(rows, (times, _EXEMPLARS), replace=False) for _ in range(trials))
         drawn.append(np.stack([*trial]))  # (T, times, E)
-    a, b, c = drawn
-    return np.concatenate([a, b[:, :1], c, b[:, 1:]], 1)
+    return np.concatenate(drawn, 1)[:, [0, 1, 3, 2]]
 
 
 def latent_sums(z: Tensor, picked: np.ndarray) -> dict[str, Tensor]:
@@ -120,10 +123,9 @@ def judge(pool: Pool, images: np.ndarray, total: Sum) -> dict[str, float]:
 
     `distance` is the median distance to the nearest sample of the pool, in features.
     """
-    seen = pool.concepts.network(images)
-    scores = pool.concepts.scores(seen, images)
-    has_trait, is_end = shows(scores, total.trait), shows(scores, total.end)
-    nearest = torch.cdist(seen.features, pool.features).min(1).values
+    seen = pool.concepts(images)
+    has_trait, is_end = (shows(seen.scores, concept) for concept in (total.trait, total.end))
+    nearest = torch.cdist(seen.features, pool.seen.features).min(1).values
     return {"trait": float(has_trait.mean()), "end": float(is_end.mean()),
             "both": float((has_trait & is_end).mean()),
             "distance": float(nearest.median())}  # fmt: skip
@@ -134,55 +136,54 @@ def turning_vectors(pool: Pool, stream: np.random.Generator) -> dict[str, Tensor
 
     For "pose" they are from the samples with the most and the least of it, for "random" any.
     """
-    order = np.argsort(pool.scores[pool.concepts.pose])
+    order = np.argsort(pool.seen.scores[pool.concepts.pose])
     num = max(round(_EXTREMES * len(order)), _TURNING)
-    found = {}
-    for name, low, high in (("pose", order[:num], order[-num:]), ("random", order, order)):
-        ends = [[stream.choice(rows, _TURNING, replace=False) for _ in range(_TURNED)]
-                for rows in (high, low)]  # fmt: skip
-        to, start = (pool.z[torch.from_numpy(np.stack(rows))].mean(1) for rows in ends)
-        found[name] = to - start
-    return found
+
+    def means(rows: np.ndarray) -> Tensor:
+        drawn = [stream.choice(rows, _TURNING, replace=False) for _ in range(_TURNED)]
+        return pool.z[torch.from_numpy(np.stack(drawn))].mean(1)
+
+    return {"pose": means(order[-num:]) - means(order[:num]), "random": means(order) - means(order)}
 
 
-def along(z: Tensor, vectors: Tensor) -> Tensor:
-    """Returns latents (N, P, Z) on lines through `z` (N, Z), along the first N of `vectors`."""
-    return z[:, None] + _PLACES[:, None] * vectors[: len(z), None]
+def turn(
+    trained: Trained, pool: Pool, z: Tensor, vectors: Tensor
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Adds vectors (N, Z) to latents (N, Z); returns the numbers and the images (N, P, C, H, W).
+
+    `score` is the mean of the pose at each place, `rising` the share with more of it at the last
+    place than at the first.
+    """
+    lines = z[:, None] + _PLACES[:, None] * vectors[:, None]  # (N, P, Z)
+    images = trained.images(lines.flatten(0, 1))
+    scores = pool.concepts.measure(pool.concepts.pose, images).reshape(lines.shape[:2])
+    numbers = {"score": scores.mean(0).tolist(),
+               "rising": float((scores[:, -1] > scores[:, 0]).mean())}  # fmt: skip
+    return numbers, images.reshape(*lines.shape[:2], *images.shape[1:])
 
 
-def turn(trained: Trained, pool: Pool, lines: Tensor) -> dict[str, Any]:
-    """Returns the mean score of the pose at each place of lines (N, P, Z), and the share of lines
-    that have more of it at the last place than at the first."""
-    measure = pool.concepts.measures[pool.concepts.pose]
-    scores = measure(trained.images(lines.flatten(0, 1))).reshape(lines.shape[:2])
-    return {
-        "score": scores.mean(0).tolist(),
-        "rising": float((scores[:, -1] > scores[:, 0]).mean()),
-    }
+def _shown(
+    trained: Trained, pool: Pool, picked: np.ndarray, drawn: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Returns rows (4, 18, C, H, W) of exemplars, the images of their means, and results."""
+    rows = []
+    for trial, chosen in enumerate(picked[:_SHOWN, :3]):
+        means = trained.images(pool.z[torch.from_numpy(chosen)].mean(1))
+        inputs = np.concatenate([pool.images[chosen], means[:, None]], 1)  # (3, E + 1, C, H, W)
+        rows.append([*inputs.reshape(-1, *means.shape[1:]), drawn[_SUM][trial],
+                     *drawn[_NOISY][trial :: len(picked)], drawn[_PIXELS][trial]])  # fmt: skip
+    return np.array(rows)
 
 
-def _draw(
-    trained: Trained, pool: Pool, picked: np.ndarray, drawn: dict[str, np.ndarray], lines: Tensor,
-    numbers: dict[str, Any],
-) -> Figure:  # fmt: skip
+def _draw(sums: np.ndarray, turned: np.ndarray, numbers: dict[str, Any]) -> Figure:
+    """Draws images (rows, columns, C, H, W) of sums and of turns, and the rates."""
     figure = Figure(figsize=(11, 7), layout="constrained")
     panels = figure.subplot_mosaic([["sums", "sums"], ["turn", "rates"]])
-    columns: list[np.ndarray] = []
-    for rows in picked[:_SHOWN, :3].swapaxes(0, 1):  # (4, E)
-        mean = trained.images(pool.z[torch.from_numpy(rows)].mean(1))
-        columns += [*pool.images[rows].swapaxes(0, 1), mean]
-    noisy = drawn[_NOISY].reshape(_NOISES, -1, *mean.shape[1:])
-    columns += [made[:_SHOWN] for made in (drawn[_SUM], *noisy, drawn[_PIXELS])]
-    turned = trained.images(lines.flatten(0, 1))
-    sheets = {"sums": (np.stack(columns, 1), f"{numbers['sum']}: three samples and the image of "
-                       "their mean, thrice; the sum; with noise; in pixels"),
-              "turn": (turned.reshape(*lines.shape[:2], *mean.shape[1:]),
-                       f"other samples, along vectors to more {numbers['pose']}")}  # fmt: skip
-    for name, (images, title) in sheets.items():
-        sheet = grid(images.reshape(-1, *mean.shape[1:]), images.shape[1]).squeeze()
-        panels[name].imshow(sheet, cmap="gray")
-        panels[name].set_axis_off()
-        panels[name].set_title(title, fontsize=9)
+    titles = {"sums": f"{numbers['sum']}: three samples and the image of their mean, thrice; the "
+              "sum; with noise; in pixels",
+              "turn": f"other samples, along vectors to more {numbers['pose']}"}  # fmt: skip
+    for name, images in (("sums", sums), ("turn", turned)):
+        show(panels[name], images.reshape(-1, *images.shape[2:]), images.shape[1], titles[name])
     rates, places = numbers["rates"], np.arange(len(numbers["rates"]))
     for shift, key in ((-0.27, "trait"), (0, "end"), (0.27, "both")):
         panels["rates"].barh(places + shift, [r[key] for r in rates.values()], 0.25, label=key)

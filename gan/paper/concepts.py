@@ -4,7 +4,6 @@ Shapes: N images, C channels, H x W pixels. A score is positive where the concep
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,44 +12,51 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from gan.errors import ConfigError
-from gan.metrics.features import FeatureNetwork, Features
+from gan.metrics.features import FeatureNetwork
 from gan.metrics.reference import choose_network
 from gan.sampling import Trained
 
 CLEARLY = 1.0  # the score that an example has at least; for a classifier, a probability of 0.73
-_NOT = "not "
 _FACE_ROWS, _FACE_COLUMNS = (0.31, 0.87), (0.19, 0.81)  # of an aligned image of a face
 
 Scores = dict[str, np.ndarray]  # of each concept (N,)
-Measure = Callable[[np.ndarray], np.ndarray]  # uint8 (N, C, H, W) -> (N,)
 
 
-@dataclass(frozen=True)
+class Seen(NamedTuple):
+    """What is seen in images."""
+
+    features: Tensor  # (N, F)
+    logits: Tensor  # (N, K)
+    scores: Scores
+
+
 class Concepts:
-    """What can be seen in images."""
+    """What a network and measures see; the measures are scaled by samples `images`."""
 
-    network: FeatureNetwork  # with classes or attributes
-    measures: dict[str, Measure]
+    def __init__(self, network: FeatureNetwork, images: np.ndarray) -> None:
+        self.classes, self._network = network.classes, network
+        self.has_attributes = network.metadata.get("learned") == "attributes"  # or classes
+        self._measures: dict[str, Callable[[np.ndarray], np.ndarray]] = (
+            {"thick": thickness, "slanted": slant} if images.shape[1] == 1
+            else {"turned": asymmetry(images)}
+        )  # fmt: skip
+        *_, self.pose = self._measures
+        self._thirds = {name: np.quantile(measure(images), [1 / 3, 1 / 2, 2 / 3])
+                        for name, measure in self._measures.items()}  # fmt: skip
 
-    @property
-    def pose(self) -> str:
-        """The measure that stands for a pose."""
-        return list(self.measures)[-1]
+    def measure(self, name: str, images: np.ndarray) -> np.ndarray:
+        """Returns a measure (N,) less its median, in units that put about a third of the samples
+        above 1 and a third below -1."""
+        low, middle, high = self._thirds[name]
+        return (self._measures[name](images) - middle) / max((high - low) / 2, 1e-6)
 
-    @property
-    def has_attributes(self) -> bool:
-        """Whether the outputs of the network are attributes, and not classes."""
-        return self.network.metadata.get("learned") == "attributes"
-
-    def scores(self, seen: Features, images: np.ndarray) -> Scores:
-        """Returns the scores of uint8 images (N, C, H, W) and of what the network saw in them.
-
-        Of an attribute the logit, of a class the log-odds; of a measure the distance from the
-        median, in units that put about a third of the samples above 1 and a third below -1.
-        """
-        columns = (seen.logits if self.has_attributes else log_odds(seen.logits)).T.numpy()
-        found = dict(zip(self.network.classes, columns, strict=True))
-        return found | {name: measure(images) for name, measure in self.measures.items()}
+    def __call__(self, images: np.ndarray) -> Seen:
+        """Sees uint8 images; the score of an attribute is its logit, of a class the log-odds."""
+        features, logits = self._network(images)
+        columns = (logits if self.has_attributes else log_odds(logits)).T.numpy()
+        scores = dict(zip(self.classes, columns, strict=True))
+        scores |= {name: self.measure(name, images) for name in self._measures}
+        return Seen(features, logits, scores)
 
 
 class Pool(NamedTuple):
@@ -58,8 +64,7 @@ class Pool(NamedTuple):
 
     z: Tensor  # (N, Z)
     images: np.ndarray  # uint8 (N, C, H, W)
-    features: Tensor  # (N, F)
-    scores: Scores
+    seen: Seen
     concepts: Concepts
 
 
@@ -76,18 +81,8 @@ def make_pool(trained: Trained, z: Tensor) -> Pool:
         raise ConfigError(f"no classifier ships for data.source {trained.cfg.data.source}; use a "
                           "run on mnist, fashion_mnist, cifar10 or celeba")  # fmt: skip
     images = trained.images(z)
-    concepts = make_concepts(network, images)
-    seen = network(images)
-    return Pool(z, images, seen.features, concepts.scores(seen, images), concepts)
-
-
-def make_concepts(network: FeatureNetwork, images: np.ndarray) -> Concepts:
-    """Returns what a network and measures see; the measures are scaled by samples `images`."""
-    if images.shape[1] == 1:
-        measures: dict[str, Measure] = {"thick": thickness, "slanted": slant}
-    else:
-        measures = {"turned": asymmetry(images)}
-    return Concepts(network, {key: _scaled(value, images) for key, value in measures.items()})
+    concepts = Concepts(network, images)
+    return Pool(z, images, concepts(images), concepts)
 
 
 def shows(scores: Scores, concept: str, least: float = 0.0) -> np.ndarray:
@@ -95,16 +90,11 @@ def shows(scores: Scores, concept: str, least: float = 0.0) -> np.ndarray:
 
     Raises ConfigError for an unknown name.
     """
-    name = concept.removeprefix(_NOT)
+    name = concept.removeprefix("not ")
     if name not in scores:
         raise ConfigError(f"unknown concept {concept!r}; choose NAME or 'not NAME' of "
                           f"{', '.join(scores)}")  # fmt: skip
-    return (-scores[name] if concept.startswith(_NOT) else scores[name]) > least
-
-
-def opposite(concept: str) -> str:
-    """Returns "not NAME" for "NAME", and the reverse."""
-    return concept.removeprefix(_NOT) if concept.startswith(_NOT) else _NOT + concept
+    return (scores[name] if name == concept else -scores[name]) > least
 
 
 def log_odds(logits: Tensor) -> Tensor:
@@ -123,14 +113,13 @@ def thickness(images: np.ndarray) -> np.ndarray:
 def slant(images: np.ndarray) -> np.ndarray:
     """Returns the slant (N,), the shear that undoes it; positive means to the right, as in "/"."""
     ink = _grey(images)
-    mass = ink.sum((1, 2)).clip(1)[:, None]
-    y, x = (np.arange(size) - ink.sum(other) @ np.arange(size)[:, None] / mass
-            for size, other in ((ink.shape[1], 2), (ink.shape[2], 1)))  # fmt: skip
-    both = np.einsum("nij,ni,nj->n", ink, y, x)
-    return -both / np.einsum("nij,ni->n", ink, y * y).clip(1e-6)
+    mass = ink.sum((1, 2), keepdims=True).clip(1)
+    y, x = (places - (ink * places).sum((1, 2), keepdims=True) / mass
+            for places in np.indices(ink.shape[1:]))  # fmt: skip
+    return -(ink * x * y).sum((1, 2)) / (ink * y * y).sum((1, 2)).clip(1e-6)
 
 
-def asymmetry(images: np.ndarray) -> Measure:
+def asymmetry(images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Finds how faces differ from their mirror images most, and returns a measure of it.
 
     In aligned faces this is which way they look: the first principal component of `images` less
@@ -138,8 +127,7 @@ def asymmetry(images: np.ndarray) -> Measure:
     The sign is arbitrary.
     """
     halves = _less_mirrored(images)
-    _, vectors = torch.linalg.eigh(halves.T @ halves)
-    component = vectors[:, -1]
+    component = torch.linalg.eigh(halves.T @ halves).eigenvectors[:, -1]
     return lambda images: (_less_mirrored(images) @ component).numpy()
 
 
@@ -157,9 +145,3 @@ def _less_mirrored(images: np.ndarray) -> Tensor:
 def _grey(images: np.ndarray) -> np.ndarray:
     """Maps uint8 images (N, C, H, W) to 0..1 (N, H, W), on the mean over the channels."""
     return images.astype(np.float32).mean(1) / 255
-
-
-def _scaled(measure: Measure, images: np.ndarray) -> Measure:
-    low, middle, high = np.quantile(measure(images), [1 / 3, 1 / 2, 2 / 3])
-    unit = max((high - low) / 2, 1e-6)
-    return lambda images: (measure(images) - middle) / unit

@@ -13,9 +13,9 @@ from torch import Tensor
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.errors import ConfigError
-from gan.paper.neighbours import CHUNK, as_rows, in_chunks, nearest_so_far
-from gan.paper.result import Result
-from gan.sampling import Trained, grid
+from gan.paper.nearest import CHUNK, as_rows, nearest_so_far
+from gan.paper.result import Result, show
+from gan.sampling import Trained
 
 _COLUMNS = 10
 _SEED_STEP = 1_000_003  # between the seeds of two chunks
@@ -29,32 +29,27 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
     Raises ConfigError if the run has no classes, and ValueError if the data have no test images.
     """
     if not trained.generator.num_classes:
-        raise ConfigError(
-            f"{trained.origin}: was trained without classes; use a run with model.conditional true"
-        )
+        raise ConfigError(f"{trained.origin}: was trained without classes; use a run with "
+                          "model.conditional true")  # fmt: skip
     data = trained.cfg.data
     train, test = (pack(open_source(data, split), data) for split in ("train", "test"))
     assert train.labels is not None
-    errors = nearest_errors(test, sample_chunks(trained, num, seed))
-    real = nearest_errors(test, zip(in_chunks(train.images), in_chunks(train.labels), strict=True))
-    numbers = {
-        "num_test": len(test),
-        "error_of_samples": {str(count): error for count, error in errors.items()},
-        "error_of_training_images": {str(count): error for count, error in real.items()},
-    }
-    lines = [
-        f"1-NN, {count:,} {what}: {error:.2%} of {len(test):,} test images are wrong"
-        for what, found in (("samples", errors), ("training images", real))
-        for count, error in [list(found.items())[-1]]
-    ]
-    return Result(_draw(trained, seed, errors, real), numbers, lines)
+    parts = [slice(start, start + CHUNK) for start in range(0, len(train), CHUNK)]
+    errors = {"samples": nearest_errors(test, sample_chunks(trained, num, seed)),
+              "training images": nearest_errors(
+                  test, ((train.images[part], train.labels[part]) for part in parts))}  # fmt: skip
+    lines = []
+    for what, found in errors.items():
+        count, error = [*found.items()][-1]
+        lines.append(f"1-NN, {count:,} {what}: {error:.2%} of {len(test):,} test images are wrong")
+    numbers = {f"error_of_{what.replace(' ', '_')}": found for what, found in errors.items()}
+    return Result(_draw(trained, seed, errors), {"num_test": len(test), **numbers}, lines)
 
 
-def sample_chunks(trained: Trained, num: int, seed: int) -> Iterable[Labelled]:
+def sample_chunks(trained: Trained, num: int, seed: int) -> Iterator[Labelled]:
     """Yields samples with their classes, equally many of each class."""
-    num_classes = trained.generator.num_classes
     for start in range(0, num, CHUNK):
-        labels = torch.arange(start, min(start + CHUNK, num)) % num_classes
+        labels = torch.arange(start, min(start + CHUNK, num)) % trained.generator.num_classes
         # the first chunk has the latents of `seed`
         z = trained.latents(len(labels), (seed + start // CHUNK * _SEED_STEP) % 2**31)
         yield trained.images(z, labels), labels.numpy()
@@ -69,24 +64,18 @@ def nearest_errors(test: PackedImages, chunks: Iterable[Labelled]) -> dict[int, 
             known.append(labels)
             yield as_rows(images)
 
-    return {
-        count: float((np.concatenate(known)[index] != test.labels).mean())
-        for count, _, index in nearest_so_far(as_rows(test.images), rows())
-    }
+    return {count: float((np.concatenate(known)[found.rows] != test.labels).mean())
+            for count, found in nearest_so_far(as_rows(test.images), rows())}  # fmt: skip
 
 
-def _draw(
-    trained: Trained, seed: int, errors: dict[int, float], real: dict[int, float]
-) -> Figure:  # fmt: skip
+def _draw(trained: Trained, seed: int, errors: dict[str, dict[int, float]]) -> Figure:
     num_classes = min(trained.generator.num_classes, 20)
     labels = torch.arange(num_classes).repeat_interleave(_COLUMNS)
     z = trained.latents(_COLUMNS, seed).repeat(num_classes, 1)
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    sheet = grid(trained.images(z, labels), _COLUMNS)
-    left.imshow(sheet.squeeze(), cmap="gray")
-    left.set(title="a class a row, a latent a column", xticks=[], yticks=[])
-    for name, found in (("samples", errors), ("training images", real)):
+    show(left, trained.images(z, labels), _COLUMNS, "a class a row, a latent a column")
+    for name, found in errors.items():
         percent = [100 * error for error in found.values()]
         right.plot(list(found), percent, marker=".", label=name)
     right.set(xlabel="images that 1-NN is trained on", ylim=(0, None),

@@ -19,34 +19,33 @@ from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.errors import ConfigError
 from gan.machine.precision import autocast
-from gan.paper.discriminator import layers_of_d, pooled, to_input
+from gan.paper.features import layers_of_d, pooled, to_input
+from gan.paper.linear import Targets, fit_and_score
 from gan.paper.result import Result
-from gan.paper.svm import Targets, fit_and_score
+from gan.pretrained import load_generator
 from gan.sampling import Trained
 
 _MAX_TEST = 10_000
 _BATCH, _MIN_STEPS, _EPOCHS = 64, 500, 4  # of the supervised network
 
 Answered = tuple[np.ndarray, Targets]  # uint8 (N, C, H, W), (N, K)
-Accuracies = dict[str, dict[int, list[float]]]  # by name and number of labels, one of each draw
 Predict = Callable[[np.ndarray], Tensor]  # rows to train on -> scores of the test images (N, K)
 
 
 def run(
-    trained: Trained, others: Sequence[Trained], *, labels: Sequence[int | None], draws: int,
-    seed: int,
-) -> Result:  # fmt: skip
+    trained: Trained, *, labels: Sequence[int | None], draws: int, also: Sequence[Path], seed: int
+) -> Result:
     """Measures accuracies on test images after training on some numbers of labels.
 
     None is all labels. Of every other number `draws` sets are drawn, with equally many of each
-    class. The discriminators of `others`, such as earlier checkpoints, are measured too.
+    class. The discriminators of `also`, such as earlier checkpoints, are measured too.
     """
-    data = trained.cfg.data
+    data, device = trained.cfg.data, next(trained.generator.parameters()).device
+    others = [load_generator(path, device, data_root=data.root) for path in also]
     train, test = (answered(data, split) for split in ("train", "test"))
     stream = np.random.default_rng(seed)
     picks = [pick for count in labels for pick in _draw(train[1], count, draws, stream)]
     pool = np.unique(np.concatenate(picks))  # the training images that are used
-    picks = [np.searchsorted(pool, pick) for pick in picks]
     rows = np.sort(stream.permutation(len(test[0]))[:_MAX_TEST])
     known, hidden = ((a[0][r], a[1].rows(r)) for a, r in ((train, pool), (test, rows)))
 
@@ -62,18 +61,18 @@ def run(
         **{_name(one): partial(by_d, one) for one in [*others, trained]},
         "random D": partial(by_d, trained, seed),
         "pixels": lambda: by_svm(lambda images: torch.tensor(images).flatten(1).float()),
-        "supervised": lambda: lambda pick: _supervised(trained, known, hidden[0], pick, seed),
+        "supervised": lambda: partial(_supervised, trained, known, hidden[0], seed),
     }
-    accuracy: Accuracies = {}
+    accuracy: dict[str, dict[int, list[float]]] = {}  # by number of labels, one of each draw
     for name, prepare in ways.items():
         predict, found = prepare(), accuracy.setdefault(name, {})
         for pick in picks:
-            found.setdefault(len(pick), []).append(hidden[1].accuracy(predict(pick)))
+            scores = predict(np.searchsorted(pool, pick))
+            found.setdefault(len(pick), []).append(hidden[1].accuracy(scores))
         del predict  # and its features, before the next are computed
     guess = known[1].signs.mean(0).expand(len(hidden[0]), -1)
-    numbers = {"num_test": len(hidden[0]), "guessing": hidden[1].accuracy(guess),
-               "accuracy": accuracy}  # fmt: skip
-    return Result(_figure(accuracy), numbers, _table(accuracy))
+    numbers = {"num_test": len(hidden[0]), "guessing": hidden[1].accuracy(guess)}
+    return Result(*_show(accuracy, numbers))
 
 
 def _name(one: Trained) -> str:
@@ -88,9 +87,8 @@ def answered(cfg: DataConfig, split: Any) -> Answered:
     if cfg.source == "celeba":
         file = Path(source.place).with_name("list_attr_celeba.txt")
         if len(packed) != len(source):
-            raise ConfigError(
-                f"{source.place}: has bad images, which `gan data` names; delete them"
-            )
+            raise ConfigError(f"{source.place}: has bad images, which `gan data` names; "
+                              "delete them")  # fmt: skip
         return packed.images, Targets(read_attributes(file, source.names), exclusive=False)
     if packed.labels is None:
         raise ConfigError(f"data.source {cfg.source}: {source.place} has no classes to predict")
@@ -122,20 +120,18 @@ def _draw(
         raise ConfigError(f"--labels {count}: must be at least 5 for each of {num_classes} classes")
     places = [np.flatnonzero(column > 0) for column in targets.signs.T.numpy()]
     each = min(count // num_classes, *map(len, places))
-    return [
-        np.stack([stream.permutation(place)[:each] for place in places], 1).flatten()
-        for _ in range(draws)
-    ]
+    return [np.stack([stream.permutation(place)[:each] for place in places], 1).flatten()
+            for _ in range(draws)]  # fmt: skip
 
 
 def _supervised(
-    trained: Trained, known: Answered, asked: np.ndarray, pick: np.ndarray, seed: int
+    trained: Trained, known: Answered, asked: np.ndarray, seed: int, pick: np.ndarray
 ) -> Tensor:
     """Trains the layers of D and a linear output on labels; returns scores of `asked`."""
     targets = (known[1].signs[pick] + 1) / 2
     loss = F.cross_entropy if known[1].exclusive else F.binary_cross_entropy_with_logits
     layers = layers_of_d(trained, known[0][pick], seed).requires_grad_(True).train()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         size = layers(to_input(layers, known[0][:2])).flatten(1).shape[1]
         network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, targets.shape[1]))
@@ -153,34 +149,26 @@ def _supervised(
             value.backward()
             search.step()
             rate.step()
-    network.eval()
-    with torch.no_grad():
-        parts = [network(to_input(layers, part)) for part in np.array_split(asked, 40)]
-    return torch.cat(parts)
+    network.eval().requires_grad_(False)
+    return torch.cat([network(to_input(layers, part)) for part in np.array_split(asked, 40)])
 
 
-def _mean(values: list[float]) -> tuple[float, float]:
-    """Returns the mean and the standard deviation in percent; 0 for a single value."""
-    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return 100 * float(np.mean(values)), 100 * float(deviation)
-
-
-def _table(accuracy: Accuracies) -> list[str]:
-    width = max(map(len, accuracy))
+def _show(
+    accuracy: dict[str, dict[int, list[float]]], numbers: dict[str, Any]
+) -> tuple[Figure, dict[str, Any], list[str]]:
+    """Returns the figure, the numbers with the accuracies, and a table of them in percent."""
+    figure, width = Figure(figsize=(6, 4), layout="constrained"), max(map(len, accuracy))
+    axis = figure.subplots()
     counts = next(iter(accuracy.values()))
     lines = [f"{'labels':{width}}" + "".join(f"{count:>16,}" for count in counts)]
     for name, found in accuracy.items():
-        cells = ["{:.2f} ± {:.2f} %".format(*_mean(values)) for values in found.values()]
-        lines.append(f"{name:{width}}" + "".join(f"{cell:>16}" for cell in cells))
-    return lines
-
-
-def _figure(accuracy: Accuracies) -> Figure:
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axis = figure.subplots()
-    for name, found in accuracy.items():
-        means, deviations = zip(*map(_mean, found.values()), strict=True)
+        means = [100 * float(np.mean(values)) for values in found.values()]
+        deviations = [100 * float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+                      for values in found.values()]  # fmt: skip
         axis.errorbar(list(found), means, deviations, label=name, marker="o", capsize=3)
+        cells = [f"{mean:.2f} ± {deviation:.2f} %"
+                 for mean, deviation in zip(means, deviations, strict=True)]  # fmt: skip
+        lines.append(f"{name:{width}}" + "".join(f"{cell:>16}" for cell in cells))
     axis.set(xlabel="labels", ylabel="accuracy on test images, %", xscale="log")
     axis.legend()
-    return figure
+    return figure, {**numbers, "accuracy": accuracy}, lines

@@ -1,6 +1,6 @@
 """Walks between latents: how evenly images change, where memorised images would jump.
 
-Shapes: N frames of the closed path, P latents on it, D numbers of an image.
+Shapes: N frames of the closed path, P latents on it.
 """
 
 from typing import Any
@@ -13,11 +13,9 @@ from gan.analysis.walk import path_ends
 from gan.analysis.walk import walk as walk_between
 from gan.data.datasets import open_source
 from gan.data.pack import pack
-from gan.metrics.reference import choose_network
-from gan.paper.nearest import RowsOf, find_nearest
-from gan.paper.neighbours import as_rows
-from gan.paper.result import Result
-from gan.sampling import Trained, grid
+from gan.paper.nearest import RowsOf, as_rows, find_nearest, spaces_of
+from gan.paper.result import Result, show
+from gan.sampling import Trained
 
 _FINER = 4  # times as many frames
 _PAIRS = 200  # of random samples, whose median distance is the unit
@@ -34,11 +32,8 @@ def run(trained: Trained, *, seed: int, points: int, steps: int, nearest: bool) 
     walks |= {name.replace("G", "a table"): table(walks[name], points) for name in [*walks]}
     z = trained.latents(points + 2 * _PAIRS, seed)[points:]
     others = trained.images(z, None if labels is None else labels[:1].expand(len(z)))
-    network = choose_network(trained.cfg.data, next(trained.generator.parameters()).device)
-    spaces: dict[str, RowsOf] = {"pixels": as_rows}
-    if network:
-        spaces[f"features of network {network.name}"] = lambda images: network(images).features
-    steps_of = {name: step_sizes(walks, others, rows_of) for name, rows_of in spaces.items()}
+    steps_of = {name: step_sizes(walks, others, rows_of)
+                for name, rows_of in spaces_of(trained).items()}  # fmt: skip
     numbers: dict[str, Any] = {name: {key: largest(sizes, points) for key, sizes in found.items()}
                                for name, found in steps_of.items()}  # fmt: skip
     lines = [
@@ -47,13 +42,15 @@ def run(trained: Trained, *, seed: int, points: int, steps: int, nearest: bool) 
         for name, found in numbers.items() for key in ("G", "a table")
     ]  # fmt: skip
     columns = [*walks["G"].reshape(points, steps, *others.shape[1:]).swapaxes(0, 1)]
+    title = "a leg a row"
     if nearest:
         data = trained.cfg.data
         train = pack(open_source(data), data).images
         near = find_nearest(columns[0], train, as_rows, mirrored=data.flip)
         numbers["nearest_in_pixels"] = near.distance.tolist()
         columns = [train[near.rows.numpy()], *columns]
-    return Result(_draw(np.stack(columns, 1), steps_of, nearest), numbers, lines)
+        title = "nearest training image | a leg of the walk"
+    return Result(_draw(np.stack(columns, 1), title, steps_of), numbers, lines)
 
 
 def table(frames: np.ndarray, points: int) -> np.ndarray:
@@ -84,22 +81,17 @@ def largest(sizes: Tensor, points: int) -> float:
     return float(sizes.view(points, -1).max(1).values.median())
 
 
-def _draw(
-    frames: np.ndarray, steps_of: dict[str, dict[str, Tensor]], nearest: bool
-) -> Figure:  # fmt: skip
+def _draw(frames: np.ndarray, title: str, steps_of: dict[str, dict[str, Tensor]]) -> Figure:
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[6, 5])[0]
-    axes = left.subplots()
-    axes.imshow(grid(frames.reshape(-1, *frames.shape[2:]), frames.shape[1]).squeeze(), cmap="gray")
-    axes.set(title="nearest training image | a leg of the walk" if nearest else "a leg a row",
-             xticks=[], yticks=[])  # fmt: skip
+    show(left.subplots(), frames.reshape(-1, *frames.shape[2:]), frames.shape[1], title)
     panels = right.subplots(len(steps_of), 1, squeeze=False, sharex=True)[:, 0]
     for (name, found), panel in zip(steps_of.items(), panels, strict=True):
         for key in ("a table", "G"):
             panel.plot(found[key], label=key, linewidth=1)
         panel.axhline(1, linestyle=":", color="gray", label="two samples")
-        panel.set(title=f"distance to the next frame, in {name}", ylim=(0, None))
-        panel.title.set_fontsize(9)
+        panel.set(ylim=(0, None))
+        panel.set_title(f"distance to the next frame, in {name}", fontsize=9)
     panels[-1].set_xlabel("frame")
     panels[0].set_ylim(0, 1.3)
     panels[0].legend(fontsize=8, ncols=3, loc="upper center")
