@@ -74,7 +74,7 @@ def _panels(images: np.ndarray, numbers: dict[str, Any]) -> list[Sheet | Chart]:
     return [Sheet(f"{title}without the same", images.reshape(-1, *images.shape[3:]),
                   images.shape[2]),
             Chart("share of samples", curves,
-                  {"xlabel": f"maps dropped, of {numbers['maps']}"})]  # fmt: skip
+                  {"xlabel": f"maps dropped, of {numbers['maps']}", "ylim": (0, 1.02)})]  # fmt: skip
 
 
 def mean_activations(trained: Trained, layer: nn.Module, z: Tensor) -> Tensor:
@@ -86,19 +86,14 @@ def mean_activations(trained: Trained, layer: nn.Module, z: Tensor) -> Tensor:
 
 def images_without(trained: Trained, layer: nn.Module, z: Tensor, maps: Tensor) -> np.ndarray:
     """Returns the images (N, C, H, W) of latents (N, Z) with some maps of a layer set to zero."""
-    drop = lambda output: output.index_fill_(1, maps.to(output.device), 0)  # noqa: E731
-    return _generate(trained, layer, z, drop)
+    return _generate(trained, layer, z, lambda y: y.index_fill_(1, maps.to(y.device), 0))
 
 
 def _generate(
     trained: Trained, layer: nn.Module, z: Tensor, function: Callable[[Tensor], object]
 ) -> np.ndarray:
-    """Draws images; `function` is called with the outputs of a layer, and may change them."""
-
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        function(output)
-
-    handle = layer.register_forward_hook(hook)
+    """Draws images; `function` sees the outputs of a layer, and returns None or others."""
+    handle = layer.register_forward_hook(lambda _module, _inputs, output: function(output))
     try:
         return generate(trained.generator, z, None, trained.precision)
     finally:

@@ -74,7 +74,7 @@ def _panels(turned: np.ndarray, numbers: dict[str, Any]) -> list[Sheet | Chart]:
               for key in ("trait", "end", "both")}  # fmt: skip
     return [Sheet(f"other samples, along vectors to more {numbers['pose']}",
                   turned[: _SHOWN * len(_PLACES)], len(_PLACES)),
-            Chart("share of sums", curves, {"xlim": (0, 1)})]  # fmt: skip
+            Chart("share of sums", curves, {"xlim": (0, 1.02)})]  # fmt: skip
 
 
 def opposite(concept: str) -> str:

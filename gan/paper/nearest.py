@@ -50,7 +50,7 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
         order, middle = distance[:num].argsort(), num // 2 - _SHOWN // 2
         pairs = [images for shown in (order[:_SHOWN], order[middle : middle + _SHOWN])
                  for images in (samples[shown], train[rows[shown]])]  # fmt: skip
-        title = f"{name}: the nearest samples, median ones; below each the training image"
+        title = f"{name}: the nearest samples, and median ones"
         bins = np.histogram_bin_edges(distance.numpy(), 40)
         curves = {of: (bins[:-1], np.histogram(values.numpy(), bins)[0]) for of, values in
                   (("samples", distance[:num]), ("held-out images", distance[num:]))}  # fmt: skip
