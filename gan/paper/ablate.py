@@ -74,7 +74,8 @@ def _panels(images: np.ndarray, numbers: dict[str, Any]) -> list[Sheet | Chart]:
     return [Sheet(f"{title}without the same", images.reshape(-1, *images.shape[3:]),
                   images.shape[2]),
             Chart("share of samples", curves,
-                  {"xlabel": f"maps dropped, of {numbers['maps']}", "ylim": (0, 1.02)})]  # fmt: skip
+                  {"xlabel": f"maps dropped, of {numbers['maps']}",
+                   "ylim": (0, 1.02)})]  # fmt: skip
 
 
 def mean_activations(trained: Trained, layer: nn.Module, z: Tensor) -> Tensor:
