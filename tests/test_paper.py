@@ -116,7 +116,7 @@ def test_spread_is_zero_for_copies_and_one_for_all_rows() -> None:
 
 def test_nearest_rows_are_those_of_all_distances() -> None:
     wanted, rows = torch.randn(50, 7), torch.randn(30, 7)
-    *_, (count, (distance, index)) = nearest_so_far(wanted, rows.split(11))
+    *_, (count, distance, index) = nearest_so_far(wanted, rows.split(11))
     every = torch.cdist(wanted.double(), rows.double())
     torch.testing.assert_close(distance.double(), every.min(1).values, atol=1e-5, rtol=1e-5)
     assert count == 30 and index.equal(every.min(1).indices)
@@ -126,10 +126,9 @@ def test_nearest_rows_are_those_of_all_distances() -> None:
 def test_a_planted_image_is_found_also_as_its_mirror_image(mirrored: bool) -> None:
     train, images = some_images(25, seed=1), some_images(3)
     train[7], train[20] = images[0], images[2, :, :, ::-1]
-    found = find_nearest(images, train, as_rows, mirrored=mirrored)
-    is_copy = found.distance < 1e-3
-    assert is_copy.tolist() == [True, False, mirrored] and found.rows[0] == 7
-    assert (found.rows[2] == 20) == mirrored
+    distance, rows = find_nearest(images, train, as_rows, mirrored=mirrored)
+    assert (distance < 1e-3).tolist() == [True, False, mirrored] and rows[0] == 7
+    assert (rows[2] == 20) == mirrored
 
 
 def test_copies_are_too_near_and_new_data_are_not() -> None:

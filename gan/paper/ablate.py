@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from gan.errors import ConfigError
 from gan.paper.concepts import Concepts, Seen, make_pool, shows
 from gan.paper.linear import logistic_regression
-from gan.paper.result import Result, show
+from gan.paper.result import Chart, Result, Sheet
 from gan.sampling import Trained, generate
 
 _PARTS = (16, 8, 4)  # an n-th of a layer's maps is dropped
@@ -59,13 +58,24 @@ def run(trained: Trained, *, seed: int, num: int, concept: str | None, layer: in
         f"{row['found']['kept']:.0%} and {row['random']['kept']:.0%} are kept"
         for count, row in table.items()
     ]
-    images = []
-    least = min(int(part.sum()) for part in (has[num:], ~has[num:]))
-    for part in (has[num:], ~has[num:]):
-        shown = part.nonzero()[: min(_SHOWN, least), 0] + num
-        without = images_without(trained, chosen, pool.z[shown], order[: len(order) // 4 or 1])
-        images += [pool.images[shown], without]
-    return Result(_draw(images, numbers), numbers, lines)
+    shown = [part.nonzero()[:_SHOWN, 0] + num for part in (has[num:], ~has[num:])]
+    rows = torch.stack([part[: min(map(len, shown))] for part in shown])  # (2, columns)
+    changed = images_without(trained, chosen, pool.z[rows.flatten()], order[: len(order) // 4 or 1])
+    both = np.stack([pool.images[rows], changed.reshape(pool.images[rows].shape)], 1)
+    return Result([_panels(both, numbers)], numbers, lines)
+
+
+def _panels(images: np.ndarray, numbers: dict[str, Any]) -> list[Sheet | Chart]:
+    """Shows images (with the concept or not, before or after, columns, C, H, W), and the shares."""
+    table = numbers["dropped"]
+    curves = {f"{key}, {kind} maps": ([0, *table], [1, *(row[kind][key] for row in table.values())])
+              for kind in ("found", "random") for key in ("left", "kept")}  # fmt: skip
+    title = f"{numbers['concept']}; without a quarter of layer {numbers['layer']}'s maps; others; "
+    return [Sheet(f"{title}without the same", images.reshape(-1, *images.shape[3:]),
+                  images.shape[2]),
+            Chart("share of samples", curves,
+                  {"xlabel": f"maps dropped, of {numbers['maps']}",
+                   "ylim": (0, 1.02)})]  # fmt: skip
 
 
 def mean_activations(trained: Trained, layer: nn.Module, z: Tensor) -> Tensor:
@@ -77,19 +87,14 @@ def mean_activations(trained: Trained, layer: nn.Module, z: Tensor) -> Tensor:
 
 def images_without(trained: Trained, layer: nn.Module, z: Tensor, maps: Tensor) -> np.ndarray:
     """Returns the images (N, C, H, W) of latents (N, Z) with some maps of a layer set to zero."""
-    drop = lambda output: output.index_fill_(1, maps.to(output.device), 0)  # noqa: E731
-    return _generate(trained, layer, z, drop)
+    return _generate(trained, layer, z, lambda y: y.index_fill_(1, maps.to(y.device), 0))
 
 
 def _generate(
     trained: Trained, layer: nn.Module, z: Tensor, function: Callable[[Tensor], object]
 ) -> np.ndarray:
-    """Draws images; `function` is called with the outputs of a layer, and may change them."""
-
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        function(output)
-
-    handle = layer.register_forward_hook(hook)
+    """Draws images; `function` sees the outputs of a layer, and returns None or others."""
+    handle = layer.register_forward_hook(lambda _module, _inputs, output: function(output))
     try:
         return generate(trained.generator, z, None, trained.precision)
     finally:
@@ -108,19 +113,3 @@ def judge(
         same = (seen.logits.argmax(1) == before.argmax(1))[~has]
     left = float(shows(seen.scores, concept)[has.numpy()].mean())
     return {"left": left, "kept": float(same.float().mean())}
-
-
-def _draw(images: list[np.ndarray], numbers: dict[str, Any]) -> Figure:
-    """Draws a row of images with the concept, changed, without it, changed; and the shares."""
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-    show(left, np.concatenate(images), len(images[0]), f"{numbers['concept']}; without a quarter "
-         f"of layer {numbers['layer']}'s maps; others; without the same maps")  # fmt: skip
-    for kind, style in (("found", "-"), ("random", ":")):
-        for key, color in (("left", "tab:red"), ("kept", "tab:blue")):
-            values = [row[kind][key] for row in numbers["dropped"].values()]
-            right.plot([0, *numbers["dropped"]], [1, *values], style, marker=".", color=color,
-                       label=f"{key}, {kind} maps")  # fmt: skip
-    right.set(xlabel=f"maps dropped, of {numbers['maps']}", ylabel="share", ylim=(0, 1.02))
-    right.legend()
-    return figure

@@ -3,16 +3,15 @@
 Shapes: N samples, T trials, E exemplars, P places, Z latent, C channels, H x W pixels.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from gan.errors import ConfigError
 from gan.paper.concepts import CLEARLY, Pool, Scores, make_pool, shows
-from gan.paper.result import Result, show
+from gan.paper.result import Chart, Result, Sheet
 from gan.sampling import Trained
 
 _EXEMPLARS = 3  # latents of a concept whose mean is used
@@ -20,74 +19,77 @@ _NOISE, _NOISES = 0.25, 4  # uniform, on each side; images with noise of each su
 _TURNING = 4  # latents on each side whose means differ by the vector that turns
 _PLACES = torch.linspace(-1, 1, 7)  # along that vector
 _EXTREMES = 0.05  # share of the samples on each side that turning latents are drawn from
-_FRESH = 500  # samples that sums are compared with; the first of them are turned
-_TURNED = 200
+_FRESH, _TURNED = 500, 200  # samples that sums are compared with; the first of them are turned
 _SHOWN = 4
 _SUM, _NOISY, _PIXELS = "three latents", "three latents, noise", "three images, in pixels"
 _DEFAULTS = {"celeba": ("Smiling", "not Male", "Male"), "mnist": ("thick", "1", "7")}
 
-
-class Sum(NamedTuple):
-    """a - b + c: a has the trait, b and c have not; a and b are of group `start`, c of `end`."""
-
-    trait: str
-    start: str
-    end: str
-
-    @property
-    def parts(self) -> tuple[tuple[str, str], ...]:
-        """The two concepts of each of a, b, c."""
-        name = self.trait.removeprefix("not ")
-        without = f"not {name}" if name == self.trait else name
-        return (self.trait, self.start), (without, self.start), (without, self.end)
-
-    def __str__(self) -> str:
-        return "({}, {}) - ({}, {}) + ({}, {})".format(*sum(self.parts, ()))
+Parts = tuple[tuple[str, str], ...]  # the two concepts of each of a, b, c
 
 
-def run(trained: Trained, *, seed: int, num: int, trials: int, **concepts: str | None) -> Result:
+def run(
+    trained: Trained, *, seed: int, num: int, trials: int,
+    trait: str | None, start: str | None, end: str | None,
+) -> Result:  # fmt: skip
     """Adds and subtracts concepts `trials` times, with latents chosen from `num` samples.
 
-    `concepts` are trait, start and end of the sum.
+    In a - b + c, a has the trait, b and c have not; a and b are of group `start`, c of `end`.
     """
-    defaults = _DEFAULTS.get(trained.cfg.data.source, ("", "", ""))
-    given = (concepts[name] or defaults[i] for i, name in enumerate(Sum._fields))
-    total = Sum(*given)
-    if not all(total):
+    given = zip((trait, start, end), _DEFAULTS.get(trained.cfg.data.source, [""] * 3), strict=True)
+    trait, start, end = (value or default for value, default in given)
+    if not (trait and start and end):
         raise ConfigError("these data need --trait, --start and --end; for digits these are "
                           "thick, 1 and 7")  # fmt: skip
+    parts = (trait, start), (opposite(trait), start), (opposite(trait), end)
     z, stream = trained.latents(num + _FRESH, seed), np.random.default_rng(seed)
     pool, fresh = make_pool(trained, z[:num]), z[num:]
-    picked = pick(pool.seen.scores, total, trials, stream)
+    picked = pick(pool.seen.scores, parts, trials, stream)
     sums = latent_sums(pool.z, picked)
     noise = stream.uniform(-_NOISE, _NOISE, (_NOISES, *sums[_SUM].shape))
     sums[_NOISY] = (sums[_SUM] + torch.from_numpy(noise).float()).flatten(0, 1)
-    drawn = {name: trained.images(made) for name, made in
-             {"random samples": fresh, **sums}.items()}  # fmt: skip
+    drawn = {name: trained.images(made)
+             for name, made in {"random samples": fresh, **sums}.items()}  # fmt: skip
     drawn[_PIXELS] = pixel_sums(pool.images, picked)
-    rates = {name: judge(pool, images, total) for name, images in drawn.items()}
+    rates = {name: judge(pool, images, trait, end) for name, images in drawn.items()}
     turns = {name: turn(trained, pool, fresh[:_TURNED], vectors)
              for name, vectors in turning_vectors(pool, stream).items()}  # fmt: skip
-    turned, pose = {name: numbers for name, (numbers, _) in turns.items()}, pool.concepts.pose
-    numbers = {"sum": str(total), "num_samples": num, "trials": trials, "rates": rates,
+    turned, pose = {name: made for name, (made, _) in turns.items()}, pool.concepts.pose
+    title = "({}, {}) - ({}, {}) + ({}, {})".format(*sum(parts, ()))
+    numbers = {"sum": title, "num_samples": num, "trials": trials, "rates": rates,
                "pose": pose, "places": _PLACES.tolist(), "turned": turned}  # fmt: skip
-    lines = [str(total)]
-    lines += [f"{name}: {rate['both']:.0%} are both, {rate['trait']:.0%} {total.trait}, "
-              f"{rate['end']:.0%} {total.end}; {rate['distance']:.2f} to the nearest sample in "
-              "features" for name, rate in rates.items()]  # fmt: skip
+    lines = [title]
+    lines += [f"{name}: {rate['both']:.0%} are both, {rate['trait']:.0%} {trait}, {rate['end']:.0%}"
+              f" {end}; {rate['distance']:.2f} to the nearest sample in features"
+              for name, rate in rates.items()]  # fmt: skip
     lines += [f"along {name} vectors: {made['rising']:.0%} are more {pose} at the end"
               for name, made in turned.items()]  # fmt: skip
-    shown = _shown(trained, pool, picked, drawn)
-    return Result(_draw(shown, turns["pose"][1][:_SHOWN], numbers), numbers, lines)
+    sheet = Sheet(f"{title}: three samples and the image of their mean, thrice; the sum; with "
+                  "noise; in pixels", *_rows(trained, pool, picked, drawn))  # fmt: skip
+    return Result([[sheet], _panels(turns["pose"][1], numbers)], numbers, lines)
 
 
-def pick(scores: Scores, total: Sum, trials: int, stream: np.random.Generator) -> np.ndarray:
+def _panels(turned: np.ndarray, numbers: dict[str, Any]) -> list[Sheet | Chart]:
+    rates = numbers["rates"]
+    curves = {key: ([rate[key] for rate in rates.values()], [*rates])
+              for key in ("trait", "end", "both")}  # fmt: skip
+    return [Sheet(f"other samples, along vectors to more {numbers['pose']}",
+                  turned[: _SHOWN * len(_PLACES)], len(_PLACES)),
+            Chart("share of sums", curves, {"xlim": (0, 1.02)})]  # fmt: skip
+
+
+def opposite(concept: str) -> str:
+    """Returns "not NAME" for "NAME", and the reverse."""
+    name = concept.removeprefix("not ")
+    return f"not {name}" if name == concept else name
+
+
+def pick(scores: Scores, parts: Parts, trials: int, stream: np.random.Generator) -> np.ndarray:
     """Returns indices of samples (T, 4, E) that clearly show the concepts a, b, c, and b again.
 
     The second b are other samples than the first. Raises ValueError if there are too few.
     """
     drawn = []
-    for (trait, group), times in zip(total.parts, (1, 2, 1), strict=True):
+    for (trait, group), times in zip(parts, (1, 2, 1), strict=True):
         rows = np.flatnonzero(shows(scores, trait, CLEARLY) & shows(scores, group, CLEARLY))
         if len(rows) < 2 * times * _EXEMPLARS:
             raise ValueError(f"only {len(rows)} samples clearly show {trait} and {group}; raise "
@@ -118,13 +120,13 @@ def pixel_sums(images: np.ndarray, picked: np.ndarray) -> np.ndarray:
     return np.stack([(a - b + c).clip(0, 255) for a, b, c, _ in means]).round().astype(np.uint8)
 
 
-def judge(pool: Pool, images: np.ndarray, total: Sum) -> dict[str, float]:
+def judge(pool: Pool, images: np.ndarray, trait: str, end: str) -> dict[str, float]:
     """Returns the shares of images (N, C, H, W) that show the trait, the group `end`, and both.
 
     `distance` is the median distance to the nearest sample of the pool, in features.
     """
     seen = pool.concepts(images)
-    has_trait, is_end = (shows(seen.scores, concept) for concept in (total.trait, total.end))
+    has_trait, is_end = shows(seen.scores, trait), shows(seen.scores, end)
     nearest = torch.cdist(seen.features, pool.seen.features).min(1).values
     return {"trait": float(has_trait.mean()), "end": float(is_end.mean()),
             "both": float((has_trait & is_end).mean()),
@@ -149,7 +151,7 @@ def turning_vectors(pool: Pool, stream: np.random.Generator) -> dict[str, Tensor
 def turn(
     trained: Trained, pool: Pool, z: Tensor, vectors: Tensor
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Adds vectors (N, Z) to latents (N, Z); returns the numbers and the images (N, P, C, H, W).
+    """Adds vectors (N, Z) to latents (N, Z); returns the numbers and the images (N P, C, H, W).
 
     `score` is the mean of the pose at each place, `rising` the share with more of it at the last
     place than at the first.
@@ -157,37 +159,18 @@ def turn(
     lines = z[:, None] + _PLACES[:, None] * vectors[:, None]  # (N, P, Z)
     images = trained.images(lines.flatten(0, 1))
     scores = pool.concepts.measure(pool.concepts.pose, images).reshape(lines.shape[:2])
-    numbers = {"score": scores.mean(0).tolist(),
-               "rising": float((scores[:, -1] > scores[:, 0]).mean())}  # fmt: skip
-    return numbers, images.reshape(*lines.shape[:2], *images.shape[1:])
+    rising = float((scores[:, -1] > scores[:, 0]).mean())
+    return {"score": scores.mean(0).tolist(), "rising": rising}, images
 
 
-def _shown(
+def _rows(
     trained: Trained, pool: Pool, picked: np.ndarray, drawn: dict[str, np.ndarray]
-) -> np.ndarray:
-    """Returns rows (4, 18, C, H, W) of exemplars, the images of their means, and results."""
-    rows = []
+) -> tuple[np.ndarray, int]:
+    """Returns rows of exemplars, the images of their means, and results, and the row's length."""
+    images: list[np.ndarray] = []
     for trial, chosen in enumerate(picked[:_SHOWN, :3]):
         means = trained.images(pool.z[torch.from_numpy(chosen)].mean(1))
-        inputs = np.concatenate([pool.images[chosen], means[:, None]], 1)  # (3, E + 1, C, H, W)
-        rows.append([*inputs.reshape(-1, *means.shape[1:]), drawn[_SUM][trial],
-                     *drawn[_NOISY][trial :: len(picked)], drawn[_PIXELS][trial]])  # fmt: skip
-    return np.array(rows)
-
-
-def _draw(sums: np.ndarray, turned: np.ndarray, numbers: dict[str, Any]) -> Figure:
-    """Draws images (rows, columns, C, H, W) of sums and of turns, and the rates."""
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    panels = figure.subplot_mosaic([["sums", "sums"], ["turn", "rates"]])
-    titles = {"sums": f"{numbers['sum']}: three samples and the image of their mean, thrice; the "
-              "sum; with noise; in pixels",
-              "turn": f"other samples, along vectors to more {numbers['pose']}"}  # fmt: skip
-    for name, images in (("sums", sums), ("turn", turned)):
-        show(panels[name], images.reshape(-1, *images.shape[2:]), images.shape[1], titles[name])
-    rates, places = numbers["rates"], np.arange(len(numbers["rates"]))
-    for shift, key in ((-0.27, "trait"), (0, "end"), (0.27, "both")):
-        panels["rates"].barh(places + shift, [r[key] for r in rates.values()], 0.25, label=key)
-    panels["rates"].set(yticks=places, yticklabels=list(rates), xlim=(0, 1), xlabel="share")
-    panels["rates"].invert_yaxis()
-    panels["rates"].legend()
-    return figure
+        for samples, mean in zip(chosen, means, strict=True):
+            images += [*pool.images[samples], mean]
+        images += [drawn[_SUM][trial], *drawn[_NOISY][trial :: len(picked)], drawn[_PIXELS][trial]]
+    return np.stack(images), len(images) // _SHOWN

@@ -4,6 +4,7 @@ Shapes: N images, C channels, H x W pixels. A score is positive where the concep
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +18,9 @@ from gan.metrics.reference import choose_network
 from gan.sampling import Trained
 
 CLEARLY = 1.0  # the score that an example has at least; for a classifier, a probability of 0.73
-_FACE_ROWS, _FACE_COLUMNS = (0.31, 0.87), (0.19, 0.81)  # of an aligned image of a face
 
 Scores = dict[str, np.ndarray]  # of each concept (N,)
+Measure = Callable[[np.ndarray], np.ndarray]  # uint8 (N, C, H, W) -> (N,)
 
 
 class Seen(NamedTuple):
@@ -31,15 +32,13 @@ class Seen(NamedTuple):
 
 
 class Concepts:
-    """What a network and measures see; the measures are scaled by samples `images`."""
+    """Scores images with a network and with measures, which are scaled by samples `images`."""
 
     def __init__(self, network: FeatureNetwork, images: np.ndarray) -> None:
         self.classes, self._network = network.classes, network
         self.has_attributes = network.metadata.get("learned") == "attributes"  # or classes
-        self._measures: dict[str, Callable[[np.ndarray], np.ndarray]] = (
-            {"thick": thickness, "slanted": slant} if images.shape[1] == 1
-            else {"turned": asymmetry(images)}
-        )  # fmt: skip
+        grey: dict[str, Measure] = {"thick": thickness, "slanted": slant}
+        self._measures = grey if images.shape[1] == 1 else {"turned": asymmetry(images)}
         *_, self.pose = self._measures
         self._thirds = {name: np.quantile(measure(images), [1 / 3, 1 / 2, 2 / 3])
                         for name, measure in self._measures.items()}  # fmt: skip
@@ -55,8 +54,7 @@ class Concepts:
         features, logits = self._network(images)
         columns = (logits if self.has_attributes else log_odds(logits)).T.numpy()
         scores = dict(zip(self.classes, columns, strict=True))
-        scores |= {name: self.measure(name, images) for name in self._measures}
-        return Seen(features, logits, scores)
+        return Seen(features, logits, scores | {k: self.measure(k, images) for k in self._measures})
 
 
 class Pool(NamedTuple):
@@ -119,7 +117,7 @@ def slant(images: np.ndarray) -> np.ndarray:
     return -(ink * x * y).sum((1, 2)) / (ink * y * y).sum((1, 2)).clip(1e-6)
 
 
-def asymmetry(images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def asymmetry(images: np.ndarray) -> Measure:
     """Finds how faces differ from their mirror images most, and returns a measure of it.
 
     In aligned faces this is which way they look: the first principal component of `images` less
@@ -135,11 +133,13 @@ def _less_mirrored(images: np.ndarray) -> Tensor:
     x = torch.from_numpy(_grey(images))[:, None]
     height, width = x.shape[2:]
     reach = width // 10  # of the neighbourhood, to each side
-    x = x - avg_pool2d(x, 2 * reach + 1, 1, reach, count_include_pad=False)
-    x = x / (avg_pool2d(x * x, 2 * reach + 1, 1, reach, count_include_pad=False).sqrt() + 0.03)
-    rows, columns = (slice(round(size * low), round(size * high)) for size, (low, high)
-                     in ((height, _FACE_ROWS), (width, _FACE_COLUMNS)))  # fmt: skip
-    return (x - x.flip(3))[:, 0, rows, columns].flatten(1)
+    mean = partial(avg_pool2d, kernel_size=2 * reach + 1, stride=1, padding=reach,
+                   count_include_pad=False)  # fmt: skip
+    x = x - mean(x)
+    x = x / (mean(x * x).sqrt() + 0.03)
+    # the face in an aligned image
+    x = (x - x.flip(3))[:, 0, round(0.31 * height) : round(0.87 * height)]
+    return x[:, :, round(0.19 * width) : round(0.81 * width)].flatten(1)
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

@@ -7,17 +7,16 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.errors import ConfigError
 from gan.paper.nearest import CHUNK, as_rows, nearest_so_far
-from gan.paper.result import Result, show
+from gan.paper.result import Chart, Result, Sheet
 from gan.sampling import Trained
 
-_COLUMNS = 10
+_COLUMNS, _ROWS = 10, 20  # of the figure, at most
 _SEED_STEP = 1_000_003  # between the seeds of two chunks
 
 Labelled = tuple[np.ndarray, np.ndarray]  # uint8 (N, C, H, W), int64 (N,)
@@ -35,15 +34,20 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
     train, test = (pack(open_source(data, split), data) for split in ("train", "test"))
     assert train.labels is not None
     parts = [slice(start, start + CHUNK) for start in range(0, len(train), CHUNK)]
+    real = ((train.images[part], train.labels[part]) for part in parts)
     errors = {"samples": nearest_errors(test, sample_chunks(trained, num, seed)),
-              "training images": nearest_errors(
-                  test, ((train.images[part], train.labels[part]) for part in parts))}  # fmt: skip
-    lines = []
-    for what, found in errors.items():
-        count, error = [*found.items()][-1]
-        lines.append(f"1-NN, {count:,} {what}: {error:.2%} of {len(test):,} test images are wrong")
+              "training images": nearest_errors(test, real)}  # fmt: skip
+    lines = [f"1-NN, {count:,} {what}: {error:.2%} of {len(test):,} test images are wrong"
+             for what, found in errors.items()
+             for count, error in [*found.items()][-1:]]  # fmt: skip
     numbers = {f"error_of_{what.replace(' ', '_')}": found for what, found in errors.items()}
-    return Result(_draw(trained, seed, errors), {"num_test": len(test), **numbers}, lines)
+    labels = torch.arange(min(trained.generator.num_classes, _ROWS)).repeat_interleave(_COLUMNS)
+    z = trained.latents(_COLUMNS, seed).repeat(len(labels) // _COLUMNS, 1)
+    sheet = Sheet("a class a row, a latent a column", trained.images(z, labels), _COLUMNS)
+    chart = Chart("error on test images", {what: (list(found), list(found.values()))
+                                           for what, found in errors.items()},
+                  {"xlabel": "images that 1-NN is trained on", "ylim": (0, None)})  # fmt: skip
+    return Result([[sheet, chart]], {"num_test": len(test), **numbers}, lines)
 
 
 def sample_chunks(trained: Trained, num: int, seed: int) -> Iterator[Labelled]:
@@ -64,21 +68,5 @@ def nearest_errors(test: PackedImages, chunks: Iterable[Labelled]) -> dict[int, 
             known.append(labels)
             yield as_rows(images)
 
-    return {count: float((np.concatenate(known)[found.rows] != test.labels).mean())
-            for count, found in nearest_so_far(as_rows(test.images), rows())}  # fmt: skip
-
-
-def _draw(trained: Trained, seed: int, errors: dict[str, dict[int, float]]) -> Figure:
-    num_classes = min(trained.generator.num_classes, 20)
-    labels = torch.arange(num_classes).repeat_interleave(_COLUMNS)
-    z = trained.latents(_COLUMNS, seed).repeat(num_classes, 1)
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    show(left, trained.images(z, labels), _COLUMNS, "a class a row, a latent a column")
-    for name, found in errors.items():
-        percent = [100 * error for error in found.values()]
-        right.plot(list(found), percent, marker=".", label=name)
-    right.set(xlabel="images that 1-NN is trained on", ylim=(0, None),
-              ylabel="error on test images, %")  # fmt: skip
-    right.legend()
-    return figure
+    return {count: float((np.concatenate(known)[index] != test.labels).mean())
+            for count, _, index in nearest_so_far(as_rows(test.images), rows())}  # fmt: skip

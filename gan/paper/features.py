@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
@@ -18,7 +17,7 @@ from gan.errors import ConfigError
 from gan.machine.precision import autocast
 from gan.nn.discriminator import Discriminator
 from gan.paper.nearest import spaces_of
-from gan.paper.result import Result, show
+from gan.paper.result import Result, Sheet
 from gan.sampling import Trained
 
 _BATCH, _NORM_IMAGES = 256, 4096
@@ -34,11 +33,10 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
     """
     samples = trained.images(trained.latents(num, seed), trained.labels(num, seed))
     *_, (space, rows_of) = spaces_of(trained).items()
-    rows, figure = rows_of(samples), Figure(figsize=(11, 3.7), layout="constrained")
+    rows, sheets = rows_of(samples), []
     numbers = {"num_samples": num, "alike_in": space.removeprefix("features of network ")}
     lines = []
-    panels = zip(("trained", "random"), (None, seed), figure.subplots(1, 2), strict=True)
-    for name, initial_seed, axes in panels:
+    for name, initial_seed in (("trained", None), ("random", seed)):
         layers = layers_of_d(trained, samples, initial_seed)
         peaks = torch.cat([layers(x).amax((2, 3)) for x in _batches(layers, samples)])  # (N, F)
         strongest = peaks.T.topk(_STRONGEST).indices  # (F, 9)
@@ -49,11 +47,11 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
             gradient = gradient[:, : samples.shape[1]]  # of the first, if D sees several as one
             peak = gradient.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
             pairs += [samples[chosen], (gradient / peak * 127 + 128).byte().numpy()]
-        show(axes, np.concatenate(pairs), 2 * _SHOWN,
-             f"{name} D: samples that excite a feature (a row), and where")  # fmt: skip
+        title = f"{name} D: samples that excite a feature (a row), and where"
+        sheets.append(Sheet(title, np.concatenate(pairs), 2 * _SHOWN))
         lines.append(f"{name} D: the distance between the {_STRONGEST} samples that excite a "
                      f"feature most is {spread:.2f} of that between any samples")  # fmt: skip
-    return Result(figure, numbers, lines)
+    return Result([[*sheets]], numbers, lines)
 
 
 def layers_of_d(trained: Trained, real: np.ndarray, initial_seed: int | None) -> nn.Sequential:

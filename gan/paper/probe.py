@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +20,7 @@ from gan.errors import ConfigError
 from gan.machine.precision import autocast
 from gan.paper.features import layers_of_d, pooled, to_input
 from gan.paper.linear import Targets, fit_and_score
-from gan.paper.result import Result
+from gan.paper.result import Chart, Result
 from gan.pretrained import load_generator
 from gan.sampling import Trained
 
@@ -40,8 +39,8 @@ def run(
     None is all labels. Of every other number `draws` sets are drawn, with equally many of each
     class. The discriminators of `also`, such as earlier checkpoints, are measured too.
     """
-    data, device = trained.cfg.data, next(trained.generator.parameters()).device
-    others = [load_generator(path, device, data_root=data.root) for path in also]
+    data, on = trained.cfg.data, next(trained.generator.parameters()).device
+    every = [*(load_generator(path, on, data_root=data.root) for path in also), trained]
     train, test = (answered(data, split) for split in ("train", "test"))
     stream = np.random.default_rng(seed)
     picks = [pick for count in labels for pick in _draw(train[1], count, draws, stream)]
@@ -58,7 +57,7 @@ def run(
         return by_svm(lambda images: pooled(layers, images, one))
 
     ways: dict[str, Callable[[], Predict]] = {
-        **{_name(one): partial(by_d, one) for one in [*others, trained]},
+        **{_name(one): partial(by_d, one) for one in every},
         "random D": partial(by_d, trained, seed),
         "pixels": lambda: by_svm(lambda images: torch.tensor(images).flatten(1).float()),
         "supervised": lambda: partial(_supervised, trained, known, hidden[0], seed),
@@ -72,7 +71,19 @@ def run(
         del predict  # and its features, before the next are computed
     guess = known[1].signs.mean(0).expand(len(hidden[0]), -1)
     numbers = {"num_test": len(hidden[0]), "guessing": hidden[1].accuracy(guess)}
-    return Result(*_show(accuracy, numbers))
+    curves = {name: percent(found) for name, found in accuracy.items()}
+    lines = [f"{name}, {count:,} labels: {mean:.2f} ± {deviation:.2f} %" for name, curve
+             in curves.items() for count, mean, deviation in zip(*curve, strict=True)]  # fmt: skip
+    chart = Chart("accuracy on test images, %", curves, {"xlabel": "labels", "xscale": "log"})
+    return Result([[chart]], {**numbers, "accuracy": accuracy}, lines)
+
+
+def percent(found: dict[int, list[float]]) -> tuple[list[int], list[float], list[float]]:
+    """Returns numbers of labels, and of each the mean and the deviation, 0 for a single draw."""
+    means = [100 * float(np.mean(values)) for values in found.values()]
+    deviations = [100 * float(np.std(values, ddof=min(len(values) - 1, 1)))
+                  for values in found.values()]  # fmt: skip
+    return [*found], means, deviations
 
 
 def _name(one: Trained) -> str:
@@ -151,24 +162,3 @@ def _supervised(
             rate.step()
     network.eval().requires_grad_(False)
     return torch.cat([network(to_input(layers, part)) for part in np.array_split(asked, 40)])
-
-
-def _show(
-    accuracy: dict[str, dict[int, list[float]]], numbers: dict[str, Any]
-) -> tuple[Figure, dict[str, Any], list[str]]:
-    """Returns the figure, the numbers with the accuracies, and a table of them in percent."""
-    figure, width = Figure(figsize=(6, 4), layout="constrained"), max(map(len, accuracy))
-    axis = figure.subplots()
-    counts = next(iter(accuracy.values()))
-    lines = [f"{'labels':{width}}" + "".join(f"{count:>16,}" for count in counts)]
-    for name, found in accuracy.items():
-        means = [100 * float(np.mean(values)) for values in found.values()]
-        deviations = [100 * float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-                      for values in found.values()]  # fmt: skip
-        axis.errorbar(list(found), means, deviations, label=name, marker="o", capsize=3)
-        cells = [f"{mean:.2f} ± {deviation:.2f} %"
-                 for mean, deviation in zip(means, deviations, strict=True)]  # fmt: skip
-        lines.append(f"{name:{width}}" + "".join(f"{cell:>16}" for cell in cells))
-    axis.set(xlabel="labels", ylabel="accuracy on test images, %", xscale="log")
-    axis.legend()
-    return figure, {**numbers, "accuracy": accuracy}, lines

@@ -59,18 +59,12 @@ def _check_out(out: Path, force: bool) -> None:
         raise click.BadParameter(f"{out}: must end in .png", param_hint="--out")
     for file in (out, out.with_suffix(".json")):
         if file.exists() and not force:
-            raise click.UsageError(
-                f"{file} exists; choose another --out, or overwrite with --force"
-            )
+            raise click.UsageError(f"{file} exists; choose another --out, or add --force")
 
 
 def _number(name: str, default: int, low: int, high: int, about: str) -> click.Option:
-    return click.Option([name], default=default, show_default=True, help=about,
-                        type=click.IntRange(low, high))  # fmt: skip
-
-
-def _concept(name: str, about: str) -> click.Option:
-    return click.Option([name], metavar="CONCEPT", help=about)
+    kind = click.IntRange(low, high)
+    return click.Option([name], default=default, show_default=True, type=kind, help=about)
 
 
 def _counts(ctx: click.Context, option: click.Parameter, value: str) -> list[int | None]:
@@ -84,15 +78,14 @@ _SEARCHED = _number("--num", 4000, 20, 1_000_000, "Samples to look for the conce
 
 _add("digits", """Classify real test images by their nearest sample.
 
-    For runs with classes. The figure shows one class a row and one latent a column; the numbers are
-    the test error of a 1-nearest-neighbour classifier trained on samples, and on real images.
-    """, _number("--num", 50_000, 10, 10_000_000, "Samples to train the classifier on."),
+    For runs with classes. The numbers are the test error of a 1-nearest-neighbour classifier
+    trained on samples, and on real images.""",
+    _number("--num", 50_000, 10, 10_000_000, "Samples to train the classifier on."),
 )  # fmt: skip
 _add("probe", """Classify images by the discriminator's features.
 
     A linear SVM is trained on them, on those of a discriminator with initial weights, and on
-    pixels; beside them, a network of the same shape is trained on the labels alone.
-    """,
+    pixels; beside them, a network of the same shape is trained on the labels alone.""",
     click.Option(["--labels"], default="100,1000,all", show_default=True, metavar="N,N,...",
                  callback=_counts, help="Numbers of labels to train on."),
     _number("--draws", 5, 1, 100, "Sets of labels of each number."),
@@ -101,19 +94,19 @@ _add("probe", """Classify images by the discriminator's features.
 )  # fmt: skip
 _add("features", """Show what the discriminator's features respond to.
 
-    Guided back-propagation from the last convolutional layer, for the samples that excite a feature
-    most; beside a discriminator with initial weights.
-    """, _number("--num", 2000, 20, 100_000, "Samples to choose from."),
+    Guided back-propagation for the samples that excite a feature of the last layer most, beside a
+    discriminator with initial weights.""",
+    _number("--num", 2000, 20, 100_000, "Samples to choose from."),
 )  # fmt: skip
 _add("nearest", """Find the nearest training images of samples.
 
-    Their distances are compared with those of real images that were never trained on.
-    """, _number("--num", 1000, 100, 10_000, "Samples, and held-out images."),
+    Their distances are compared with those of real images that were never trained on.""",
+    _number("--num", 1000, 100, 10_000, "Samples, and held-out images."),
 )  # fmt: skip
 _add("walk", """Walk between latents, and measure how evenly images change.
 
-    A generator that has memorised its training images would jump from one to the next.
-    """, _number("--points", 9, 2, 1000, "Latents to visit."),
+    A generator that has memorised its training images would jump from one to the next.""",
+    _number("--points", 9, 2, 1000, "Latents to visit."),
     _number("--steps", 8, 2, 1000, "Images from one latent to the next."),
     click.Option(["--nearest/--no-nearest"], default=True, show_default=True,
                  help="Show the nearest training image of each of these latents."),
@@ -123,15 +116,16 @@ _add("arithmetic", """Add and subtract concepts: a - b + c.
     For runs without classes. A classifier chooses the latents and counts the results. By default
     smiling women - other women + other men, or thick ones - thin ones + thin sevens. A CONCEPT is
     an attribute or class of the classifier that ships for the data, or "thick", "slanted" (grey
-    images), "turned" (colour); "not NAME" is its opposite.
-    """, _SEARCHED, _number("--trials", 200, 4, 100_000, "Sums, each of other samples."),
-    _concept("--trait", "What a has, and b and c have not."),
-    _concept("--start", "What a and b are."), _concept("--end", "What c is."),
+    images), "turned" (colour); "not NAME" is its opposite.""",
+    _SEARCHED, _number("--trials", 200, 4, 100_000, "Sums, each of other samples."),
+    click.Option(["--trait"], metavar="CONCEPT", help="What a has, and b and c have not."),
+    click.Option(["--start"], metavar="CONCEPT", help="What a and b are."),
+    click.Option(["--end"], metavar="CONCEPT", help="What c is."),
 )  # fmt: skip
 _add("ablate", """Remove a concept: drop the feature maps of G that draw it.
 
     For runs without classes. Logistic regression finds the maps, and a classifier counts what is
-    left, beside as many random maps. A CONCEPT is as in `gan paper arithmetic`.
-    """, _SEARCHED, _concept("--concept", "What to remove [default: Smiling, or 0]."),
+    left, beside as many random maps. A CONCEPT is as in `gan paper arithmetic`.""", _SEARCHED,
+    click.Option(["--concept"], metavar="CONCEPT", help="What to remove [default: Smiling, or 0]."),
     _number("--layer", 1, 1, 8, "Whose maps to drop; layer 1 has 4 to 7 pixels a side."),
 )  # fmt: skip

@@ -6,7 +6,6 @@ Shapes: N frames of the closed path, P latents on it.
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from gan.analysis.walk import path_ends
@@ -14,7 +13,7 @@ from gan.analysis.walk import walk as walk_between
 from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.paper.nearest import RowsOf, as_rows, find_nearest, spaces_of
-from gan.paper.result import Result, show
+from gan.paper.result import Chart, Result, Sheet
 from gan.sampling import Trained
 
 _FINER = 4  # times as many frames
@@ -46,11 +45,16 @@ def run(trained: Trained, *, seed: int, points: int, steps: int, nearest: bool) 
     if nearest:
         data = trained.cfg.data
         train = pack(open_source(data), data).images
-        near = find_nearest(columns[0], train, as_rows, mirrored=data.flip)
-        numbers["nearest_in_pixels"] = near.distance.tolist()
-        columns = [train[near.rows.numpy()], *columns]
+        distance, rows = find_nearest(columns[0], train, as_rows, mirrored=data.flip)
+        numbers["nearest_in_pixels"] = distance.tolist()
+        columns = [train[rows.numpy()], *columns]
         title = "nearest training image | a leg of the walk"
-    return Result(_draw(np.stack(columns, 1), title, steps_of), numbers, lines)
+    images = np.stack(columns, 1).reshape(-1, *others.shape[1:])
+    charts = [Chart(f"distance to the next frame, in {name}; 1: two samples",
+                    {key: (range(points * steps), found[key]) for key in ("a table", "G")},
+                    {"xlabel": "frame", "ylim": (0, None)})
+              for name, found in steps_of.items()]  # fmt: skip
+    return Result([[Sheet(title, images, len(columns))], [*charts]], numbers, lines)
 
 
 def table(frames: np.ndarray, points: int) -> np.ndarray:
@@ -79,20 +83,3 @@ def step_sizes(
 def largest(sizes: Tensor, points: int) -> float:
     """Returns the largest step of a leg, the median over the legs."""
     return float(sizes.view(points, -1).max(1).values.median())
-
-
-def _draw(frames: np.ndarray, title: str, steps_of: dict[str, dict[str, Tensor]]) -> Figure:
-    figure = Figure(figsize=(11, 5.4), layout="constrained")
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[6, 5])[0]
-    show(left.subplots(), frames.reshape(-1, *frames.shape[2:]), frames.shape[1], title)
-    panels = right.subplots(len(steps_of), 1, squeeze=False, sharex=True)[:, 0]
-    for (name, found), panel in zip(steps_of.items(), panels, strict=True):
-        for key in ("a table", "G"):
-            panel.plot(found[key], label=key, linewidth=1)
-        panel.axhline(1, linestyle=":", color="gray", label="two samples")
-        panel.set(ylim=(0, None))
-        panel.set_title(f"distance to the next frame, in {name}", fontsize=9)
-    panels[-1].set_xlabel("frame")
-    panels[0].set_ylim(0, 1.3)
-    panels[0].legend(fontsize=8, ncols=3, loc="upper center")
-    return figure
