@@ -101,7 +101,7 @@ def _read_weights(path: Path, sha256: str, network: torch.nn.Module) -> dict[str
     most = sum(t.numel() * t.element_size() for t in tensors) + _MAX_HEADER
     try:
         if not path.is_file():
-            raise BadCheckpoint(f"{path}: no such file")
+            raise BadCheckpoint(f"{path}: {'not a' if path.exists() else 'no such'} file")
         size = path.stat().st_size
         with open(path, "rb") as file:
             header = int.from_bytes(file.read(8), "little")
