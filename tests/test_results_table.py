@@ -107,6 +107,17 @@ def test_committed_page_equals_the_records(page: Path, generate: Callable) -> No
     assert text == results_table.with_generated(text, generate(results_table.load_records()))
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "celeba64"])
+def test_the_row_of_a_shipped_generator_equals_its_record(name: str) -> None:
+    described = json.loads(Path("gan/pretrained", name, "config.json").read_text())
+    record = described["evaluation"]
+    values, floor = record["values"], record["floor"]
+    distance = f"{values['frechet_distance']:.3f} ± {record['deviation']['frechet_distance']:.3f}"
+    pairs = [f"{values[key]:.2f}, {floor[key]:.2f}" for key in ("precision", "recall")]
+    cells = [f"{described['images_seen']:,}", distance, f"{floor['frechet_distance']:.3f}", *pairs]
+    assert f"| {name} | {' | '.join(cells)} |" in Path("docs/gallery.md").read_text()
+
+
 @pytest.mark.parametrize("page", ["docs/results.md", "docs/performance.md"])
 def test_summary_page_opens_with_its_table_and_fits_on_three_screens(page: str) -> None:
     lines = Path(page).read_text().splitlines()
