@@ -18,8 +18,7 @@ from torch.nn.functional import embedding, normalize
 from gan.errors import ConfigError
 from gan.files import replacing
 from gan.nn.generator import CLASS_RMS, Generator
-from gan.pretrained.card import extras, write_card
-from gan.pretrained.folder import write_folder
+from gan.pretrained.card import save_folder
 from gan.sampling import Trained, build_generator, fold_norms
 
 _FORMAT = 1
@@ -39,8 +38,7 @@ def save_export(trained: Trained, out: Path) -> dict[int, float]:
     Raises ValueError, before anything is written, if there is a difference that can be seen.
     """
     if out.suffix not in _ENCODERS:
-        write_folder(trained.checkpoint, out, **extras(trained.checkpoint))
-        write_card(trained, out)
+        save_folder(trained, out)
         return {}
     data, run = _ENCODERS[out.suffix](trained)
     differences = _differences(trained, run) if run else {}

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from gan.checkpoint import Checkpoint
 from gan.files import read_json, replacing
+from gan.pretrained.folder import write_folder
 from gan.pretrained.shipped import CONFIG, is_folder
 from gan.sampling import Trained, save_samples
 
@@ -77,6 +78,12 @@ def extras(checkpoint: Checkpoint) -> dict[str, Any]:
     origin = record.get("checkpoint") if isinstance(record, dict) else None
     is_own = isinstance(origin, dict) and origin.get("sha256") == checkpoint.sha256
     return {"evaluation": record} if is_own else {}
+
+
+def save_folder(trained: Trained, folder: Path) -> None:
+    """Writes a generator in hub layout, with what is known of it and its card."""
+    write_folder(trained.checkpoint, folder, **extras(trained.checkpoint))
+    write_card(trained, folder)
 
 
 def write_card(trained: Trained, folder: Path, *, name: str = "") -> None:

@@ -16,8 +16,8 @@ from gan.checkpoint import Checkpoint
 from gan.machine.precision import choose_device
 from gan.nn.generator import Generator
 from gan.pretrained import hub
-from gan.pretrained.card import extras, write_card
-from gan.pretrained.folder import read_folder, write_folder
+from gan.pretrained.card import save_folder
+from gan.pretrained.folder import read_folder
 from gan.pretrained.load import read_source
 from gan.pretrained.shipped import shipped_names
 from gan.sampling import Trained, build_generator, make_trained
@@ -108,9 +108,7 @@ class Model:
         Files of these names are replaced. Raises ValueError if the folder is a run, OSError if they
         cannot be written.
         """
-        checkpoint = self.trained.checkpoint
-        write_folder(checkpoint, Path(folder), **extras(checkpoint))
-        write_card(self.trained, Path(folder))
+        save_folder(self.trained, Path(folder))
 
     def push_to_hub(self, name: str) -> str:
         """Uploads what `save_pretrained` writes as OWNER/NAME; returns its address.
