@@ -19,7 +19,7 @@ from typing import Any, get_origin
 import torch
 from torch import Tensor, nn
 
-from gan.files import replacing
+from gan.files import naming, replacing
 
 FORMAT = 3
 _MAX_BYTES = 16 << 30
@@ -66,12 +66,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     buffer = io.BytesIO()  # torch.save into a file hides the errno of a full disk
     torch.save(_canonical(payload), buffer)
     data = buffer.getbuffer()
-    try:
-        with replacing(path) as part:
-            part.write_bytes(data)
-    except OSError as error:
-        reason = f"{error.strerror}, for a checkpoint of {len(data):,} bytes"
-        raise OSError(error.errno, reason, str(path)) from None
+    with naming(path, f", for a checkpoint of {len(data):,} bytes"), replacing(path) as part:
+        part.write_bytes(data)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -135,7 +131,7 @@ def _read_verified(path: Path) -> tuple[bytes, list[bytes]]:
     """Reads a file and its pickles, and checks that it is an intact, uncompressed zip."""
     try:
         if not path.is_file():
-            raise BadCheckpoint(f"{path}: no such file")
+            raise BadCheckpoint(f"{path}: {'not a' if path.exists() else 'no such'} file")
         if path.stat().st_size > _MAX_BYTES:
             raise BadCheckpoint(f"{path}: larger than {_MAX_BYTES:,} bytes")
         data = path.read_bytes()

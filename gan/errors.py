@@ -1,6 +1,7 @@
 """User-facing errors and the exit codes of `gan`."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _exhausted_memory(error: Exception) -> str:

@@ -30,6 +30,16 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink()
 
 
+@contextmanager
+def naming(path: Path, note: str = "") -> Iterator[None]:
+    """Adds a path to OSErrors that name none, as when a disk is full, and a note to their text."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error}{note}"
+        raise OSError(error.errno, reason, error.filename or str(path)) from None
+
+
 def remove_unfinished(folder: Path) -> None:
     """Deletes the temporary files of killed writers; the caller holds the lock."""
     for path in folder.glob(".*.part*"):

@@ -30,7 +30,7 @@ from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
 from gan.errors import ConfigError, NonFinite
-from gan.files import replacing
+from gan.files import naming, replacing
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, autocast, choose_precision, send
 from gan.machine.replay import Replay
@@ -252,7 +252,8 @@ def save_samples(
             np.savez_compressed(part, **arrays)
     else:
         names = [] if labels is None else [trained.classes[label] for label in labels]
-        _save_folder(images, names, out, origin)
+        with naming(out):
+            _save_folder(images, names, out, origin)
     return num
 
 

@@ -28,7 +28,7 @@ from gan.config.settings import DataConfig
 from gan.data.decode import BadImage, ReadFailed
 from gan.data.source import Source
 from gan.data.workers import decode_all
-from gan.files import read_json
+from gan.files import naming, read_json
 
 _MAX_LISTED = 20
 
@@ -54,7 +54,8 @@ def pack(source: Source, cfg: DataConfig) -> PackedImages:
     """
     folder = _choose_folder(source, cfg)
     if not folder.exists():
-        with FileLock(f"{folder}.lock"):
+        note = f" (packing needs {len(source) * math.prod(cfg.image_shape) / 1e6:,.0f} MB)"
+        with FileLock(f"{folder}.lock"), naming(folder.parent, note):
             if not folder.exists():  # another process may have written it meanwhile
                 _write(source, cfg, folder)
     return _open(folder)
@@ -116,12 +117,6 @@ def _write(source: Source, cfg: DataConfig, folder: Path) -> None:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         part.rename(folder)
-    except OSError as error:
-        if not error.filename:  # what was written to an open file
-            error.filename = str(folder.parent)
-            needed = len(source) * math.prod(cfg.image_shape) / 1e6
-            error.strerror = f"{error.strerror} (packing needs {needed:,.0f} MB)"
-        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
