@@ -17,7 +17,7 @@ from PIL import Image
 from gan.analysis.packs import clear, compare
 from gan.config.settings import Config, DataConfig
 from gan.data.datasets import NothingHeldOut, Split, open_source
-from gan.data.decode import formats, zip_members
+from gan.data.decode import MAX_FILE_BYTES, check_member, formats, zip_members
 from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.files import read_json, replacing
@@ -145,10 +145,15 @@ def read_headers(source: Source) -> list[Header]:
         for name in source.names[:: -(-len(source) // _MAX_HEADERS)]:
             with suppress(Exception):  # packing reports what is wrong with an image
                 path = Path(source.place, name)
-                file: IO[bytes] | Path = zipped.open(members[name]) if members else path
-                if members or path.is_file():  # a pipe would wait forever
-                    with Image.open(file, formats=formats()) as image:
-                        headers.append(Header(image.width, image.height, image.mode))
+                if members:
+                    check_member(members[name])
+                    file: IO[bytes] | Path = zipped.open(members[name])
+                elif path.is_file() and path.stat().st_size <= MAX_FILE_BYTES:
+                    file = path  # a pipe would wait forever, and Pillow reads all of a .webp
+                else:
+                    continue
+                with Image.open(file, formats=formats()) as image:
+                    headers.append(Header(image.width, image.height, image.mode))
     return headers
 
 

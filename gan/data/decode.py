@@ -20,7 +20,7 @@ SUFFIXES = frozenset(".png .jpg .jpeg .webp .bmp .gif .tif .tiff .ppm .pgm".spli
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _MAX_PIXELS = 64_000_000
-_MAX_FILE_BYTES = 256 << 20
+MAX_FILE_BYTES = 256 << 20
 _MAX_ZIP_RATIO = 1000
 
 
@@ -40,8 +40,8 @@ def read_file(folder: str, name: str) -> Image.Image:
     path = Path(folder, name)
     if os.path.lexists(path) and not path.is_file():
         raise BadImage("not a file, or a link to a missing one")
-    if (size := path.stat().st_size) > _MAX_FILE_BYTES:
-        raise BadImage(f"{size:,} bytes: over {_MAX_FILE_BYTES:,}")
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        raise BadImage(f"{size:,} bytes: over {MAX_FILE_BYTES:,}")
     return decode(path.read_bytes())
 
 
@@ -52,10 +52,7 @@ def read_zip_member(archive: str, name: str) -> Image.Image:
         member = members[name]
     except Exception as error:
         raise ReadFailed(f"the zip has changed or cannot be opened: {error}") from None
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadImage("neither stored nor deflated in the zip")  # zipfile would not limit memory
-    if member.file_size > min(_MAX_FILE_BYTES, _MAX_ZIP_RATIO * max(member.compress_size, 1)):
-        raise BadImage(f"claims {member.file_size:,} bytes, {member.compress_size:,} compressed")
+    check_member(member)
     try:
         data = zipped.read(member)
     except (OSError, MemoryError):  # not because of the member
@@ -63,6 +60,14 @@ def read_zip_member(archive: str, name: str) -> Image.Image:
     except Exception as error:  # each decompressor raises its own types
         raise BadImage(f"damaged in the zip: {error}") from None
     return decode(data)
+
+
+def check_member(member: zipfile.ZipInfo) -> None:
+    """Raises BadImage if a member of a zip file must not be read, not even its first bytes."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadImage("neither stored nor deflated in the zip")  # zipfile would not limit memory
+    if member.file_size > min(MAX_FILE_BYTES, _MAX_ZIP_RATIO * max(member.compress_size, 1)):
+        raise BadImage(f"claims {member.file_size:,} bytes, {member.compress_size:,} compressed")
 
 
 def zip_members(zipped: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -89,6 +94,7 @@ def decode(data: bytes) -> Image.Image:
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # damaged bytes can make a decoder raise anything
+        bytearray(8 * _MAX_PIXELS)  # MemoryError if it is short, which looks like damage for WebP
         reason = str(error) if "BytesIO" not in str(error) else "not an image, or damaged"
         raise BadImage(" ".join(reason.split())[:200] or type(error).__name__) from None
 

@@ -102,10 +102,12 @@ def _version(path: str | Path) -> str:
 def _search(root: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Returns {path: version} of the files and folders/ in a folder, and what was left out.
 
-    Follows links, but searches each folder once, if possible under a name without links.
+    Follows links, but searches each folder once, if possible under a name without links. The
+    version of a linked file, or one in a linked folder, changes with the link.
     """
     versions, left_out = {}, defaultdict(list)
-    searched = {*root.resolve().parents}
+    home = root.resolve()
+    searched = {*home.parents}
     todo = deque([""])
     while todo:
         folder = todo.popleft()
@@ -122,6 +124,7 @@ def _search(root: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
             entries = [entry for entry in entries if not folder and entry.name != "samples"]
         else:
             versions[folder] = ""
+        away = "" if place == home / folder else f"{str(place)!a} "
         for entry in entries:
             path = folder + entry.name
             if _is_hidden(path):
@@ -131,7 +134,8 @@ def _search(root: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
             elif entry.is_symlink() and os.path.isdir(entry.path):
                 todo.append(f"{path}/")
             elif _is_image(path) or os.path.exists(entry.path):
-                versions[path] = _version(entry.path)
+                link = f"{os.readlink(entry.path)!a} " if entry.is_symlink() else ""
+                versions[path] = away + link + _version(entry.path)
             else:
                 left_out["links to missing files"].append(path)
     return dict(sorted(versions.items(), key=lambda item: item[0].split("/"))), left_out
@@ -188,8 +192,6 @@ def _types(paths: list[str]) -> str:
 def _describe(left_out: dict[str, list[str]]) -> list[str]:
     return [
         f"left out {len(paths):,} {what}: {', '.join(paths[:_MAX_LISTED])}"[:300]
-        .encode(errors="backslashreplace")  # a name may not be UTF-8
-        .decode()
         for what, paths in left_out.items()
         if paths
     ]
