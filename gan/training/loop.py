@@ -67,7 +67,7 @@ def train(
     packed = pack(source, cfg.data)
     held_out = held_out_images(cfg.data) if cfg.train.evaluate_every_steps else None
     with process_group(device) as ranks, stop_on_signals() as stop:
-        _require_equal_ranks(cfg, packed.checksum, ranks)
+        _require_equal_ranks(cfg, packed.checksum, precision.dtype, ranks)
         if run_dir is None:
             made = next_run_dir(Path("runs"), name) if ranks.is_first else None
             run_dir = from_first(made, ranks)
@@ -101,12 +101,11 @@ def _check_before_data(
         check_start(run_dir, cfg, read)
 
 
-def _require_equal_ranks(cfg: Config, data: str, ranks: Ranks) -> None:
-    own, me = identity(cfg), f"rank {ranks.rank}"
-    first, first_data = from_first((own, data), ranks)
-    differ = differences(first, own, "rank 0", me)
-    if data != first_data:
-        differ.append(f"images: rank 0 has checksum {first_data}, {me} has {data}")
+def _require_equal_ranks(cfg: Config, data: str, dtype: torch.dtype, ranks: Ranks) -> None:
+    # lengths and cadences too: the ranks must make the same collective calls
+    own = identity(cfg) | {"train": dict(cfg.train), "hardware": {"precision": str(dtype)}}
+    own["images"] = {"checksum": data}
+    differ = differences(from_first(own, ranks), own, "rank 0", f"rank {ranks.rank}")
     if largest(len(differ), ranks):
         raise ConfigError(
             "all ranks must have the same settings and images:\n"
