@@ -18,7 +18,7 @@ from torch.nn.functional import embedding, normalize
 from gan.errors import ConfigError
 from gan.files import replacing
 from gan.nn.generator import CLASS_RMS, Generator
-from gan.pretrained.card import save_folder
+from gan.pretrained.card import require_finite, save_folder
 from gan.sampling import Trained, build_generator, fold_norms
 
 _FORMAT = 1
@@ -53,8 +53,10 @@ def folded(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     `layers.I.weight` (C_in, C_out, kH, kW) and `layers.I.bias` (C_out,) are transposed
     convolutions; `class_vectors` (K, Z) are appended to z. The description can be written as JSON.
-    Raises ConfigError if a layer is not a transposed convolution.
+    Raises ConfigError if a layer is not a transposed convolution, BadCheckpoint if images are not
+    finite.
     """
+    require_finite(trained)
     generator = _folded_generator(trained)
     tensors: dict[str, Tensor] = {}
     layers: list[dict[str, Any]] = []

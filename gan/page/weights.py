@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from gan.checkpoint import check_weights
+from gan.checkpoint import BadCheckpoint, check_weights
 from gan.nn.discriminator import Discriminator
 from gan.sampling import Trained
 
@@ -72,12 +72,14 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
         return None
     with torch.device("meta"):
         network = Discriminator(cfg.model, cfg.data.image_shape, len(trained.classes))
-    check_weights(network, weights, "d")
+    check_weights(network, weights, f"{trained.checkpoint.path}: d")
     # copies: _settle changes the statistics in place
     network.load_state_dict({k: v.clone() for k, v in weights.items()}, assign=True)
     network.requires_grad_(False)
     _settle(network, trained)
     tensors, layers = _plain_layers(network.eval())
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise BadCheckpoint(f"{trained.checkpoint.path}: the values of D are not finite")
     description = {"kind": "discriminator", "layers": layers}
     return pack(tensors, description)
 

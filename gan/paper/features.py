@@ -67,7 +67,7 @@ def layers_of_d(trained: Trained, real: np.ndarray, initial_seed: int | None) ->
     if initial_seed is None:
         if not weights:
             raise ConfigError(f"{trained.origin}: has no discriminator; use a run's checkpoint")
-        check_weights(d, weights, "d")
+        check_weights(d, weights, f"{trained.checkpoint.path}: d")
         d.load_state_dict(weights)
     layers = d.features.requires_grad_(False)
     # drawn, because images often come class by class

@@ -81,9 +81,18 @@ def extras(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def save_folder(trained: Trained, folder: Path) -> None:
-    """Writes a generator in hub layout, with what is known of it and its card."""
+    """Writes a generator in hub layout, with what is known of it and its card.
+
+    Raises BadCheckpoint, before anything is written, if its images are not finite.
+    """
+    require_finite(trained)
     write_folder(trained.checkpoint, folder, **extras(trained.checkpoint))
     write_card(trained, folder)
+
+
+def require_finite(trained: Trained) -> None:
+    """Raises BadCheckpoint if the images of a few latents are not finite."""
+    trained.images(trained.latents(_NUM_IMAGES, 0), trained.labels(_NUM_IMAGES, 0))
 
 
 def write_card(trained: Trained, folder: Path, *, name: str = "") -> None:
