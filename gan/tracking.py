@@ -63,7 +63,7 @@ def _cut_back(path: Path, step: int) -> int:
 
     Damaged rows stay in the file.
     """
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     rows = [(line, parse_row(line)) for line in lines if line.endswith(b"\n")]
     with replacing(path) as part:
         part.write_bytes(b"".join(line for line, row in rows if not row or row["step"] <= step))

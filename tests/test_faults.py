@@ -6,9 +6,11 @@ import os
 import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,52 @@ def test_weights_whose_images_are_not_finite_are_not_used(
     assert not (tmp_path / "a.png").exists()
 
 
+@pytest.mark.parametrize("words", [
+    ("export", "a.safetensors"), ("export", "folder"), ("page", "a.html"),
+])  # fmt: skip
+def test_weights_whose_images_are_not_finite_are_not_written_for_others(
+    tiny_run: Path, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    checkpoint = read_checkpoint(tiny_run / "checkpoints" / "step_00000004.pt")
+    checkpoint.g_ema["layers.1.running_var"].fill_(-1.0)
+    save_checkpoint(tmp_path / "nan.pt", checkpoint)
+    shown = gan(words[0], tmp_path / "nan.pt", "--out", tmp_path / words[1])
+    assert shown.exit_code == 1
+    assert f"{tmp_path / 'nan.pt'}: the generator's images are not finite" in shown.output
+    assert [path.name for path in tmp_path.iterdir()] == ["nan.pt"]
+
+
+@pytest.mark.parametrize(("value", "said"), [
+    (float("nan"), "nan.pt: d.features.0.weight: has values that are not finite"),
+    (3e38, "nan.pt: the values of D are not finite"),
+])  # fmt: skip
+def test_a_page_is_not_written_with_a_discriminator_that_is_not_finite(
+    tmp_path: Path, value: float, said: str
+) -> None:
+    train(tiny_config(tmp_path, data={"channels": 1}), tmp_path / "run", "cpu")
+    checkpoint = read_checkpoint(tmp_path / "run" / "checkpoints" / "step_00000004.pt")
+    for tensor in checkpoint.d.values():
+        if tensor.is_floating_point():
+            tensor.fill_(value)
+    save_checkpoint(tmp_path / "nan.pt", checkpoint)
+    shown = gan("page", tmp_path / "nan.pt", "--out", tmp_path / "a.html")
+    assert shown.exit_code == 1 and f"{tmp_path}/{said}" in shown.output
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_numbers_beyond_float64_are_left_out_of_curves(finished_run: Path) -> None:
+    with open(finished_run / "metrics.jsonl", "a") as file:
+        file.write('{"step": 5, "images_seen": 1' + "0" * 400 + "}\n")
+        file.write('{"step": 6, "images_seen": 48, "loss/d": 1' + "0" * 400 + "}\n")
+    assert gan("compare", finished_run, finished_run).exit_code == 0
+
+
+def test_names_that_are_not_utf_8_can_be_printed(tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"caf\xe9.png")
+    shown = gan("sample", tiny_run, "--num", 4, "--out", out)
+    assert shown.exit_code == 0 and "caf\\udce9.png: 4 images" in shown.output
+
+
 def test_a_copied_checkpoint_and_a_kept_one_are_the_users(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path, train={"checkpoint_every_steps": 1, "num_steps": 4})
     train(cfg, tmp_path / "run", "cpu")
@@ -199,9 +247,8 @@ ENDLESS = ["--set", "train.num_steps=100000", "--set", "train.checkpoint_every_s
 
 def wait_for_rows(run_dir: Path, process: subprocess.Popen, num: int = 1) -> None:
     metrics = run_dir / "metrics.jsonl"
-    deadline = time.monotonic() + 200
     while not (metrics.exists() and len(read_rows(metrics)) >= num):
-        assert time.monotonic() < deadline and process.poll() is None
+        assert process.poll() is None
         time.sleep(0.05)
 
 
@@ -225,7 +272,7 @@ def test_a_run_whose_console_is_closed_continues(config: Path, images: Path) -> 
             process = subprocess.Popen(words, stderr=theirs)
             os.close(theirs)
             os.close(ours)
-        assert process.wait(timeout=200) == 0, target
+        assert process.wait() == 0, target
     assert "done: step 40" in (run_dir / "log.txt").read_text().splitlines()[-1]
 
 
@@ -252,7 +299,7 @@ def test_sighup_saves(config: Path, tmp_path: Path) -> None:
     try:
         wait_for_rows(tmp_path / "a", hung_up)
         hung_up.send_signal(signal.SIGHUP)
-        assert hung_up.wait(timeout=200) == 129
+        assert hung_up.wait() == 129
     finally:
         hung_up.kill()
     assert len(numbered_checkpoints(tmp_path / "a" / "checkpoints")) == 1
@@ -374,16 +421,30 @@ def test_force_on_a_full_disk_keeps_the_old_folder(
     out = tmp_path / "samples"
     out.mkdir()
     (out / "000000.png").write_text("old")
-    assert gan("sample", tiny_run, "--out", out, "--force").exit_code == 4
+    shown = gan("sample", tiny_run, "--out", out, "--force")
+    assert shown.exit_code == 4 and f"Error: {out}: No space left on device" in shown.output
     assert [path.read_text() for path in out.iterdir()] == ["old"]
 
 
-def test_an_empty_grid_and_a_users_file_are_left_out_of_the_gif(tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", [0, 30_000])  # an empty file, and a decompression bomb
+def test_a_damaged_grid_and_a_users_file_are_left_out_of_the_gif(tmp_path: Path, side: int) -> None:
     train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + struct.pack(">I", zlib.crc32(header))
     for name in ("ema_00000002.png", "ema_mine.png"):
-        (tmp_path / "run" / "samples" / name).write_bytes(b"")
+        (tmp_path / "run" / "samples" / name).write_bytes(bomb if side else b"")
     run = train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
     assert run.ending == loop.Ending.DONE
+
+
+def test_a_report_shows_grids_beyond_step_99999999_in_order(finished_run: Path) -> None:
+    samples = finished_run / "samples"
+    for step in (99_999_999, 100_000_000):
+        shutil.copy(samples / "ema_00000004.png", samples / f"ema_{step}.png")
+    assert gan("report", finished_run).exit_code == 0
+    html = (finished_run / "report.html").read_text()
+    places = [html.index(f"step {step:,}<") for step in (4, 99_999_999, 100_000_000)]
+    assert places == sorted(places)
 
 
 def test_grids_of_another_size_are_left_out_of_the_gif(tmp_path: Path) -> None:
@@ -434,29 +495,52 @@ def test_ranks_with_other_settings_refuse_to_train(config: Path, tmp_path: Path)
     script.write_text(_OTHER_SEED)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
                script, "train", config, "--run-dir", tmp_path / "run"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200,
+    done = subprocess.run(command, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": os.getcwd()})  # fmt: skip
     assert done.returncode and "train.seed: rank 0 has 0, rank 1 has 1" in done.stderr
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_ranks_with_another_cadence_or_precision_refuse_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ranks would make other collective calls, which ends them without a message."""
+    sent: list[Any] = []
+    monkeypatch.setattr(loop, "from_first", lambda value, ranks: sent.append(value) or sent[0])
+    monkeypatch.setattr(loop, "largest", lambda number, ranks: number)
+    loop._require_equal_ranks(tiny_config(tmp_path), "cats", torch.float32, Ranks(0, 2))
+    other = tiny_config(tmp_path, train={"log_every_steps": 3, "num_steps": 9})
+    with pytest.raises(ConfigError) as caught:
+        loop._require_equal_ranks(other, "cats", torch.bfloat16, Ranks(1, 2))
+    assert str(caught.value).splitlines()[1:] == [
+        "train.num_steps: rank 0 has 4, rank 1 has 9",
+        "train.log_every_steps: rank 0 has 2, rank 1 has 3",
+        "hardware.precision: rank 0 has 'torch.float32', rank 1 has 'torch.bfloat16'",
+    ]
 
 
 def test_ranks_with_other_images_refuse_to_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = tiny_config(tmp_path)
-    monkeypatch.setattr(loop, "from_first", lambda value, ranks: (value[0], "cats"))
+    first = {"images": {"checksum": "cats"}}
+    monkeypatch.setattr(loop, "from_first", lambda value, ranks: value | first)
     monkeypatch.setattr(loop, "largest", lambda number, ranks: number)
-    loop._require_equal_ranks(cfg, "cats", Ranks(1, 2))
-    with pytest.raises(ConfigError, match="images: rank 0 has checksum cats, rank 1 has dogs"):
-        loop._require_equal_ranks(cfg, "dogs", Ranks(1, 2))
+    loop._require_equal_ranks(cfg, "cats", torch.float32, Ranks(1, 2))
+    with pytest.raises(ConfigError, match="rank 0 has 'cats', rank 1 has 'dogs'"):
+        loop._require_equal_ranks(cfg, "dogs", torch.float32, Ranks(1, 2))
 
 
-@pytest.mark.timeout(100)  # a reader that opens the pipe waits for ever
+@pytest.mark.timeout(400)  # a reader that opens the pipe waits for ever
 @pytest.mark.parametrize(("words", "name", "said"), [
     (["data", "own.yaml"], "images", "images is no folder or file"),
     (["sample", "folder", "--out", "a.png"], "folder/config.json", "not the description"),
     (["sample", "whole", "--out", "a.png"], "whole/model.safetensors", "not a file"),
     (["evaluate", "run", "--features", "a.safetensors"], "a.safetensors", "not a file"),
+    (["compare", "run"], "run/metrics.jsonl", "has not logged anything yet"),
+    (["page", "run", "--out", "a.html"], "run/samples/ema_00000002.png", "a.html"),
+    (["report", "run", "--out", "a.html"], "run/samples/ema_00000002.png", "a.html"),
+    (["sample", "run/a.pt", "--out", "a.png"], "run/a.pt", "a.pt: not a file"),
     (["sample", "~nobody/x", "--out", "a.png"], "x", "no run, checkpoint or folder '~nobody/x'"),
 ])  # fmt: skip
 def test_a_pipe_or_an_unknown_home_is_a_short_error(
@@ -473,4 +557,4 @@ def test_a_pipe_or_an_unknown_home_is_a_short_error(
     Path(name).unlink(missing_ok=True)
     os.mkfifo(name)
     shown = gan(*words)
-    assert shown.exit_code in (1, 2) and said in shown.output and len(shown.output) < 500
+    assert shown.exit_code in (0, 1, 2) and said in shown.output and len(shown.output) < 500

@@ -90,7 +90,8 @@ def _commands(run: RunFiles) -> str:
 
 
 def _grids(run: RunFiles) -> Iterable[str]:
-    paths = sorted((run.path / "samples").glob("ema_*.png"))
+    found = (path for path in (run.path / "samples").glob("ema_*.png") if path.is_file())
+    paths = sorted(found, key=lambda path: (len(path.name), path.name))  # in the order of steps
     chosen = np.unique(np.linspace(0, len(paths) - 1, _NUM_GRIDS).round().astype(int))
     shown = [paths[i] for i in chosen] if paths else []
     for path in (run.path / "samples" / "real.png", *shown):
@@ -99,7 +100,7 @@ def _grids(run: RunFiles) -> Iterable[str]:
         try:
             with Image.open(path) as image:
                 yield _figure([(_png(image), "grid")], caption)
-        except OSError:  # missing or damaged
+        except Exception:  # missing, or damaged, when Pillow may raise anything
             yield f"<p>{escape(str(path))} cannot be read.</p>"
 
 

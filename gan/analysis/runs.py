@@ -84,14 +84,17 @@ def own_images(run_or_checkpoint: Path) -> str | None:
 
 
 def _rows(path: Path) -> list[Row]:
-    lines: Iterable[bytes] = path.read_bytes().splitlines() if path.exists() else ()
+    lines: Iterable[bytes] = path.read_bytes().splitlines() if path.is_file() else ()
     rows = (parse_row(line) for line in lines)
     return [row for row in rows if row and _is(row, "images_seen")]
 
 
 def _is(row: Row, key: str) -> bool:
     """Tells whether a row has a finite number under this key."""
-    return type(row.get(key)) in (int, float) and math.isfinite(row[key])
+    try:
+        return type(row.get(key)) in (int, float) and math.isfinite(row[key])
+    except OverflowError:  # an integer beyond float64
+        return False
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ def history_of(run: Path) -> dict[str, Any] | None:
 def _grids(folder: Path) -> list[tuple[int, Path]]:
     """Returns at most _NUM_GRIDS grids with their steps, denser where training is young."""
     names = ((_NAME.fullmatch(path.name), path) for path in folder.glob("ema_*.png"))
-    grids = sorted((int(name[1]), path) for name, path in names if name)
+    grids = sorted((int(name[1]), path) for name, path in names if name and path.is_file())
     if len(grids) <= _NUM_GRIDS:
         return grids
     chosen = np.linspace(0, 1, _NUM_GRIDS) ** 2 * (len(grids) - 1)

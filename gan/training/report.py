@@ -159,7 +159,7 @@ def _open(path: Path) -> Image.Image | None:
     try:
         with Image.open(path) as image:
             return image.copy()
-    except OSError:  # damaged by a full disk, say; the GIF does without it
+    except Exception:  # damaged bytes can make Pillow raise anything; the GIF does without it
         return None
 
 
