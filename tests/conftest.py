@@ -28,6 +28,8 @@ from gan.training.loop import train
 _CACHE = tempfile.TemporaryDirectory(prefix="gan-tests-")
 os.environ["GAN_CACHE"] = _CACHE.name
 
+BROWSER_MS = 300_000  # the longest wait for a browser on a busy machine
+
 SmallDisk = Callable[[Path, str], None]
 
 # other programs on the machine may slow a test down; that is no failure

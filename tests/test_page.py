@@ -24,7 +24,7 @@ from gan.page.history import thinned
 from gan.page.weights import discriminator_of, quantise
 from gan.pretrained import load_generator
 from gan.training.loop import train
-from tests.conftest import gan, tiny_config
+from tests.conftest import BROWSER_MS, gan, tiny_config
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
@@ -54,10 +54,13 @@ def content(run: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def context() -> Iterator[Any]:
     with playwright.sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_context(
+        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"],
+                                            timeout=BROWSER_MS)  # fmt: skip
+        context = browser.new_context(
             reduced_motion="reduce", has_touch=True, locale="en-US", color_scheme="light"
         )
+        context.set_default_timeout(BROWSER_MS)
+        yield context
         browser.close()
 
 
@@ -90,7 +93,7 @@ def visit(context: Any, tmp_path: Path) -> Iterator[Any]:
 
 def until(page: Any, script: str, argument: Any = None) -> None:
     """Waits for a condition; playwright's own function uses `eval`, which the page forbids."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + BROWSER_MS / 1000
     while not page.evaluate(script, argument):
         assert time.monotonic() < end, script
         page.wait_for_timeout(20)
@@ -524,7 +527,8 @@ def test_policy_forbids_the_network_and_other_scripts(
         document.body.append(script);
         await fetch("http://127.0.0.1:9/").catch(() => {});
         try { new Worker("data:text/javascript,0"); } catch {}
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        for (let i = 0; i < 10_000 && violated.length < 3; i++)
+          await new Promise((resolve) => setTimeout(resolve, 20));
         return [violated.sort(), window.wasRun]; }"""
     violated, was_run = page.evaluate(script)
     page.close()

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tests.conftest import BROWSER_MS
+
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("needs a browser: apt-get install chromium", allow_module_level=True)
@@ -89,8 +91,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def context() -> Iterator[Any]:
     with playwright.sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_context(reduced_motion="reduce")
+        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"],
+                                            timeout=BROWSER_MS)  # fmt: skip
+        context = browser.new_context(reduced_motion="reduce")
+        context.set_default_timeout(BROWSER_MS)
+        yield context
         browser.close()
 
 
@@ -282,10 +287,11 @@ def test_steps_add_one_copy_after_another(visit: Any) -> None:
 
 
 def test_play_runs_to_the_end_and_can_be_paused(visit: Any) -> None:
-    section = visit("n=1&k=2")
+    section = visit("n=5&k=2")  # 25 copies take longer than a click, even on a slow machine
     section.press("Play")
     section.press("Pause")
     assert section.page.get_by_role("button", name="Play").is_visible()
+    section = visit("n=1&k=2")
     section.press("Play")
     section.page.get_by_text("Every copy is added.").wait_for()
     section.page.get_by_role("button", name="Play").wait_for()

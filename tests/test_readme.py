@@ -50,7 +50,7 @@ def run(command: str, images: Path) -> None:
         assert gan(*words).exit_code == 0, command
         return
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=400)
+    done = subprocess.run([*torchrun, *words], capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 

@@ -35,7 +35,9 @@ def test_every_cell_runs_and_every_command_succeeds(
             cell.source = re.sub(r"^!gan (.*)$", in_process, cell.source, flags=re.MULTILINE)
     tagged[0].source += "\nimport shlex\nfrom gan.cli import main"
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": tmp_path}}).execute()
+    client = NotebookClient(notebook, timeout=600, startup_timeout=600,
+                            resources={"metadata": {"path": tmp_path}})  # fmt: skip
+    client.execute()
     for name in ("faces.png", "walk.gif", "pairs.png", "before.png", "after.png"):
         with Image.open(tmp_path / "tour" / name) as image:
             image.load()
