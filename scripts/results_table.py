@@ -10,6 +10,7 @@ share a machine; rows with a budget in minutes need it to themselves.
 
 import json
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 import click
 import matplotlib
 from benchmark_parts import machine
-from results_rows import ROWS
+from results_rows import ROWS, Row
 
 from gan.config.reader import load_config
 
@@ -55,7 +56,8 @@ _MIN_EVALUATIONS = 6  # of a run whose drift is shown
 def run(name: str, seed: int, runs: Path) -> Seed:
     """Trains and evaluates one row with one seed; returns its record.
 
-    A finished seed is read from the record in its run directory.
+    A finished seed is read from the record in its run directory. Raises click.ClickException if
+    the source differs from its commit, or if the run was made by another command.
     """
     row = ROWS[name]
     run_dir = runs / _file(name) / f"seed{seed}"
@@ -72,29 +74,53 @@ def run(name: str, seed: int, runs: Path) -> Seed:
                 "another --runs"
             )
         return record
+    require_clean_source()
+    before = _cpu_seconds()
     subprocess.run([*GAN, *train, "--run-dir", str(run_dir)], check=True)
-    record = {"seed": seed, "command": command, **_evaluated(run_dir, row.num)}
+    minutes = (_cpu_seconds() - before) / 60
+    record = {"seed": seed, "command": command, **_evaluated(run_dir, row, minutes)}
     done.write_text(json.dumps(record))
     return record
 
 
-def _evaluated(run_dir: Path, num: int) -> dict[str, Any]:
-    """Evaluates a finished run with `num` images, and adds what its files say."""
-    command = [*GAN, "evaluate", str(run_dir), "--num", str(num), "--json"]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    logs = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
+def require_clean_source() -> None:
+    """Raises click.ClickException if the package, configs or scripts differ from their commit."""
+    status = ["git", "status", "--porcelain", "--", "gan", "configs", "scripts"]
+    changed = subprocess.run(status, check=True, capture_output=True, text=True).stdout
+    if changed:
+        raise click.ClickException(f"a record needs a clean commit; commit these first:\n{changed}")
+
+
+def _cpu_seconds() -> float:
+    """Returns the CPU seconds of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _evaluated(run_dir: Path, row: Row, minutes: float) -> dict[str, Any]:
+    """Evaluates a finished run, and adds what its files say.
+
+    `minutes` are CPU minutes of the last call of `gan train`, start-up and evaluations included;
+    the record has none if the run was made by more than one call.
+    """
+    calls = json.loads((run_dir / "meta.json").read_text())["calls"]
     curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
-    return {
-        "commit": json.loads((run_dir / "meta.json").read_text())["calls"][-1]["commit"],
+    record = {
+        "commit": calls[-1]["commit"],
         "machine": machine(),
-        "evaluated by": f"gan evaluate RUN --num {num}",
-        "images_seen": logs[-1]["images_seen"],
-        "images_per_s": statistics.median(log["throughput/images_per_s"] for log in logs),
-        "values": found["values"],
-        "floor": found["floor"],
-        "memorisation": found["memorisation"],
+        "cpu_minutes": minutes if len(calls) == 1 else None,
+        "evaluation": _evaluate(run_dir, row.num),
         "curve": [[at["images_seen"], at["metric/frechet_distance"]] for at in curve],
     }
+    if row.second:
+        record["second"] = _evaluate(run_dir, row.num, "--features", row.second)
+    return record
+
+
+def _evaluate(run_dir: Path, num: int, *options: str) -> dict[str, Any]:
+    """Returns the record of gan evaluate: values, floor, counts, seeds, and the files' hashes."""
+    command = [*GAN, "evaluate", str(run_dir), "--num", str(num), "--json", *options]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
 def load_records() -> Records:
@@ -306,6 +332,8 @@ def main(names: tuple[str, ...], seeds: int, runs: Path) -> None:
     for name in names:
         record = {"row": name, "seeds": [run(name, seed, runs) for seed in range(seeds)]}
         (RECORDS / f"{_file(name)}.json").write_text(json.dumps(record, indent=1) + "\n")
+    if names:
+        return
     records = load_records()
     for group, rows in by_group(records).items():
         draw_curves(rows, SUMMARY.parent / "figures" / _figure(group))
