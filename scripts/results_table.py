@@ -62,14 +62,17 @@ def summary_without_samples(records: Records) -> str:
 
 def _compared(records: Records) -> list[list[str]]:
     lines = []
-    for name in (name for name in records if fair(name, records)):
-        ours, baseline = records[name], records[fair(name, records)]
+    for name, ours in records.items():
+        best = fair(name, records)
+        if best is None:
+            continue
+        baseline = records[best]
         config = Path(ROWS[name].config)
         given = load_config(config).model.conditional
         minutes = [
             f"{_mean([seed['cpu_minutes'] for seed in row]):.2g}" for row in (ours, baseline)
         ]
-        rate = fair(name, records).removeprefix(fair_baseline(name))
+        rate = best.removeprefix(fair_baseline(name))
         lines.append([
             f"`{config.stem}`", f"![samples](figures/{_samples(name)})",
             "given" if given else "none", f"{_images(ours):,.0f}", " and ".join(minutes),
@@ -141,10 +144,9 @@ def table(records: Records) -> list[str]:
         if second:
             lines[-1] += [spread([s["second"]["values"][key] for s in seeds]) for key in _SECOND]
     floor = first["evaluation"]["floor"]
-    draws = f"{first['evaluation']['floor_deviation']['frechet_distance']:.2g}"
-    lines.append(
-        ["floor", "", "", "", *(_number(_scaled(key, floor)) for key in columns), draws, ""]
-    )
+    deviation = f"{first['evaluation']['floor_deviation']['frechet_distance']:.2g}"
+    cells = [_number(_scaled(key, floor)) for key in columns]
+    lines.append(["floor", "", "", "", *cells, deviation, ""])
     if second:
         heads += [f"{second}: {COLUMNS[key]}" for key in _SECOND]
         lines[-1] += [_number(first["second"]["floor"][key]) for key in _SECOND]
