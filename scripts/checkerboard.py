@@ -179,7 +179,7 @@ def _largest(runs: dict[str, list[dict[str, float]]]) -> tuple[str, float]:
 
 @click.command()
 @click.option("--config", default="configs/fashion_mnist.yaml", show_default=True)
-@click.option("--num-steps", default=2000, show_default=True)
+@click.option("--num-steps", default=4000, show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--num", default=2000, show_default=True, help="Images to compare.")
 @click.option("--docs", default="docs", show_default=True, type=click.Path(path_type=Path))

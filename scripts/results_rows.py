@@ -64,8 +64,7 @@ def _longer(group: str, name: str, steps: int, second: str | None = None) -> dic
 ROWS = {
     **_compared("MNIST", "mnist", 128_000, 32),
     **_longer("MNIST", "mnist", 32_000),
-    **_compared("Fashion-MNIST", "fashion_mnist", 128_000, 64),
-    **_longer("Fashion-MNIST", "fashion_mnist", 12_000),
+    **_compared("Fashion-MNIST", "fashion_mnist", 128_000, 32),
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
     **_longer("CIFAR-10", "cifar10", 32_000, "photos"),
     **_compared("CelebA, 64 pixels", "celeba64", 64_000, 16, "photos"),
