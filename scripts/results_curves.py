@@ -37,8 +37,9 @@ def draw_curves(rows: dict[str, list[Seed]], path: Path) -> None:
             _draw_curve(axis, curves[title], colour, dash, title)
         floor = next(iter(rows.values()))[0]["evaluation"]["floor"]["frechet_distance"]
         axis.axhline(floor, color="grey", linestyle=":", label="real images (floor)")
-        axis.set(xlabel="images seen", ylabel="Fréchet distance", yscale="log")
-        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.set(xlabel="images seen", ylabel="Fréchet distance", xscale="log", yscale="log")
+        for set_formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            set_formatter("{x:,.0f}")
         axis.legend(reverse=True)  # like the ends of the curves, the highest above
     figure.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(figure)
