@@ -1,4 +1,4 @@
-"""The README's commands run, its messages exist, and its results are those of docs/results.md."""
+"""The README's commands run, and its messages exist."""
 
 import ast
 import re
@@ -97,20 +97,3 @@ def test_quoted_messages_are_in_the_source() -> None:
     source = messages()
     for quote in quotes:
         assert any(quote.strip(".") in message for message in source), quote
-
-
-def results(page: str) -> set[tuple[str, ...]]:
-    """Returns the rows of a table of results, from the name of the config to the baseline."""
-    lines = [line for line in page.splitlines() if re.match(r"\| `\w+", line)]
-    return {tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines}
-
-
-def test_results_are_those_of_the_results_page() -> None:
-    page = {
-        (row.strip("`").split(",")[0], images, share, distance, floor, baseline.split(" (")[0])
-        for row, _, images, share, _, _, distance, floor, baseline in results(
-            Path("docs/results.md").read_text()
-        )
-    }
-    shown = {(row.split("`")[1], *values) for row, *values in results(section("Evaluate"))}
-    assert shown and shown <= page

@@ -1,110 +1,155 @@
-"""The tables of docs/results.md and docs/experiments.md come from the records alone."""
+"""The tables of the result pages come from the records alone, and records from clean commits."""
 
 import json
-from collections.abc import Callable
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
+import results_curves
+import results_record
 import results_table
+from click.testing import CliRunner
 from matplotlib.figure import Figure
+from results_rows import RATES, ROWS, fair_baseline
+
+from gan.config.reader import load_config
+
+CURVE = range(100, 1001, 100)
 
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "results").mkdir()
-    monkeypatch.setattr(results_table, "RECORDS", tmp_path / "results")
-    for name, page in (("SUMMARY", "results.md"), ("NOTEBOOK", "experiments.md")):
-        monkeypatch.setattr(results_table, name, tmp_path / page)
+    monkeypatch.setattr(results_table, "RECORDS", tmp_path)
+    monkeypatch.setattr(results_table, "FIGURES", tmp_path)
+    for name in ("SUMMARY", "NOTEBOOK", "README"):
+        monkeypatch.setattr(results_table, name, tmp_path / f"{name}.md")
         marks = f"above\n{results_table.BEGIN}\nold\n{results_table.END}\nbelow\n"
-        (tmp_path / page).write_text(marks)
+        (tmp_path / f"{name}.md").write_text(marks)
     return results_table
 
 
-def seed(number: int, distance: float, curve: range) -> dict:
-    values = {"frechet_distance": distance, "recall": 0.5, "class_balance": 0.01,
-              "confident_share": 0.9}  # fmt: skip
+def seed(number: int, distance: float, curve: range = CURVE) -> dict:
+    values = {"frechet_distance": distance, "kernel_distance": 0.002, "recall": 0.5}
     return {
-        "seed": number, "command": "gan train configs/quickstart.yaml", "images_seen": 76_800,
-        "commit": "0123456789abcdef+", "machine": "2026-11-23, a processor, 1 threads, torch 2",
-        "images_per_s": 640.0, "values": values, "floor": {**values, "frechet_distance": 0.25},
+        "seed": number, "command": "gan train configs/mnist.yaml", "commit": "0123456789abcdef",
+        "machine": "2026-11-23, a processor, 1 threads, torch 2", "cpu_minutes": 2.5,
+        "evaluation": {
+            "values": values, "floor": {**values, "frechet_distance": 0.25},
+            "deviation": {"frechet_distance": 0.1}, "floor_deviation": {"frechet_distance": 0.01},
+            "checkpoint": {"images_seen": 128_000},
+        },
         "curve": [[images, 1000 * distance / images] for images in curve],
     }  # fmt: skip
 
 
 def write_record(script: ModuleType, row: str, *seeds: dict) -> None:
-    record = {"row": row, "seeds": list(seeds)}
-    (script.RECORDS / f"{row}.json").write_text(json.dumps(record))
+    name = results_record.file_name(row)
+    (script.RECORDS / f"{name}.json").write_text(json.dumps({"row": row, "seeds": list(seeds)}))
 
 
-def write_pages(script: ModuleType) -> tuple[str, str]:
+def write_pages(script: ModuleType) -> list[str]:
     script.main([], standalone_mode=False)
-    return script.SUMMARY.read_text(), script.NOTEBOOK.read_text()
+    return [page.read_text() for page in (script.SUMMARY, script.NOTEBOOK, script.README)]
 
 
 def test_notebook_has_one_table_per_group(script: ModuleType) -> None:
-    for row, curve in (("quickstart", range(100, 1001, 100)), ("hinge", range(500, 1001, 500))):
-        write_record(script, row, seed(0, 1.0, curve), seed(2, 3.0, curve))
-    _, page = write_pages(script)
-    row = "| quickstart | 0, 2 | 76,800 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 | 1 ± 0 |"
-    assert row in page and "| floor |  |  | 0.25 | 0.5 | 0.01 | 0.9 |  |" in page
-    row = "| hinge | 0, 2 | 76,800 | 2 ± 1.4 | 0.5 ± 0 | 0.01 ± 0 | 0.9 ± 0 |\n"
-    assert row in page and "| floor |  |  | 0.25 | 0.5 | 0.01 | 0.9 |\n" in page
-    assert "### Quickstart\n" in page and "torch 2, commit 0123456+: quickstart" in page
-    assert (script.SUMMARY.parent / "figures" / "results_quickstart.png").stat().st_size > 1000
+    write_record(script, "mnist", seed(0, 1.0), seed(2, 3.0))
+    _, page, _ = write_pages(script)
+    row = "| mnist | 0, 2 | 128,000 | 2.5 | 2 ± 1.4 | 2 ± 0 | 0.5 ± 0 | 0.1 | 1 ± 0 |"
+    assert row in page and "| floor |  |  |  | 0.25 | 2 | 0.5 | 0.01 |  |" in page
+    assert "### MNIST\n" in page and "torch 2, commit 0123456: mnist" in page
+    assert (script.FIGURES / "results_mnist.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("group", ["MNIST", "Ablations"])
+def test_a_second_network_has_columns_of_its_own(script: ModuleType) -> None:
+    values = {"frechet_distance": 7.0, "precision": 0.6, "recall": 0.3}
+    second = {"values": values, "floor": {**values, "recall": 0.9}, "network": {"name": "photos"}}
+    write_record(script, "cifar10", {**seed(0, 1.0), "second": second})
+    _, page, _ = write_pages(script)
+    assert "| photos: Fréchet | photos: precision | photos: recall |\n" in page
+    assert "| 7 | 0.6 | 0.3 |\n" in page and "| 7 | 0.6 | 0.9 |\n" in page
+
+
+@pytest.mark.parametrize("count", [3, 8])
 def test_no_two_curves_in_a_chart_have_the_same_colour(
-    group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list = []
-    monkeypatch.setattr(results_table.plt, "close", drawn.append)
+    monkeypatch.setattr(results_curves.plt, "close", drawn.append)
     monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)  # takes seconds
-    records = results_table.by_group(results_table.load_records())[group]
-    results_table.draw_curves(records, tmp_path / "curves.png")
+    rows = {f"row {number}": [seed(0, number + 1.0)] for number in range(count)}
+    results_curves.draw_curves(rows, tmp_path / "curves.png")
     (figure,) = drawn
     charts = [[line.get_color() for line in axis.lines] for axis in figure.axes]
     assert all(len(set(chart)) == len(chart) >= 2 for chart in charts)
-    assert sum(map(len, charts)) >= len([s for s in records.values() if len(s[0]["curve"]) > 1])
+    assert sum(map(len, charts)) >= count
 
 
-def test_opening_table_has_the_baseline_beside_its_row(script: ModuleType) -> None:
-    curve = range(100, 1001, 100)
-    for row in ("quickstart", "mnist", "hinge"):
-        write_record(script, row, seed(0, 1.0, curve), seed(2, 3.0, curve))
-    write_record(script, "mnist, classic recipe", seed(0, 5.0, curve))
-    page, _ = write_pages(script)
-    lines = [line for line in page.splitlines() if line.startswith("| `")]
-    # 76,800 images at 640 a second; the config has 6,000 batches of 64, or 80,000 of 32
-    cells = "2 | a processor, 1 thread | 2 ± 1.4 | 0.25 |"
-    assert lines == [
-        f"| `quickstart` | 2 | 76,800 | 20 % | {cells}  |",
-        f"| `mnist` | 2 | 76,800 | 3 % | {cells} 5 (1) |",
-    ]
+def test_opening_table_has_the_best_rate_of_the_fair_baseline(script: ModuleType) -> None:
+    write_record(script, "mnist", seed(0, 1.0), seed(1, 1.2))
+    for rate, distance in zip(RATES, (9.0, 5.0, 6.0), strict=True):
+        write_record(script, f"{fair_baseline('mnist')}{rate}", seed(0, distance))
+    write_record(script, "mnist, published recipe", seed(0, 20.0))
+    page, _, readme = write_pages(script)
+    cells = (
+        "given | 128,000 | 2.5 and 2.5 | 1.1 ± 0.14 | 0.25 | 20 | 5 (5e-4) | 4.5 | met, 1 seed |"
+    )
+    assert f"| `mnist` | ![samples](figures/results_samples_mnist.png) | {cells}\n" in page
+    assert f"| `mnist` | {cells}\n" in readme
+
+
+@pytest.mark.parametrize(
+    ("ours", "baseline", "said"),
+    [
+        ([1.0], [4.0], "met, 1 seed"),
+        ([1.0, 1.1, 0.9], [4.0, 4.1, 3.9], "met, 3 seeds"),
+        ([3.0, 3.1], [4.0, 4.1], "missed, 2 seeds"),
+        ([1.9], [4.0], "undecided"),  # the draws' deviation is 0.1
+        ([1.0, 2.4], [4.0, 4.0], "undecided"),  # the seeds' deviation is 1
+    ],
+)
+def test_half_of_the_baseline_must_be_beyond_both_deviations(
+    ours: list[float], baseline: list[float], said: str
+) -> None:
+    rows = [[seed(number, value) for number, value in enumerate(row)] for row in (ours, baseline)]
+    assert results_table.status(*rows) == said
 
 
 def test_pages_keep_the_text_around_the_marks(script: ModuleType) -> None:
-    write_record(script, "quickstart", seed(0, 1.0, range(100, 1001, 100)))
+    write_record(script, "mnist", seed(0, 1.0))
     first = write_pages(script)
     for page in first:
         assert page.startswith("above\n") and page.endswith("\nbelow\n") and "old" not in page
     assert write_pages(script) == first
 
 
-@pytest.mark.parametrize(
-    ("page", "generate"),
-    [
-        (results_table.SUMMARY, results_table.summary),
-        (results_table.NOTEBOOK, results_table.notebook),
-    ],
-    ids=["results.md", "experiments.md"],
-)
-def test_committed_page_equals_the_records(page: Path, generate: Callable) -> None:
-    """Without this, a table could be edited by hand or left behind by its records."""
-    text = page.read_text()
-    assert text == results_table.with_generated(text, generate(results_table.load_records()))
+def test_check_fails_for_a_table_that_was_edited_by_hand(script: ModuleType) -> None:
+    write_record(script, "mnist", seed(0, 1.0))
+    write_pages(script)
+    assert CliRunner().invoke(script.main, ["--check"]).exit_code == 0
+    page = script.NOTEBOOK.read_text()
+    script.NOTEBOOK.write_text(page.replace("| mnist | 0 |", "| mnist | 0, 1 |"))
+    result = CliRunner().invoke(script.main, ["--check"])
+    assert result.exit_code == 1 and "NOTEBOOK.md differ from the records" in result.output
+    assert "0, 1" in script.NOTEBOOK.read_text()
+
+
+def test_the_committed_tables_are_those_of_the_records() -> None:
+    result = CliRunner().invoke(results_table.main, ["--check"])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_changed_source_gets_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    (tmp_path / "notes.txt").touch()  # no part of the source
+    results_record.require_clean_source()
+    (tmp_path / "gan").mkdir()
+    (tmp_path / "gan" / "new.py").touch()
+    with pytest.raises(click.ClickException, match="needs a clean commit"):
+        results_record.run("mnist", 0, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "celeba64"])
@@ -136,32 +181,32 @@ def test_summary_page_opens_with_its_table_and_fits_on_three_screens(page: str) 
     ],
 )
 def test_drift_is_the_last_running_median_over_the_smallest(
-    script: ModuleType, curve: list[float], ratio: float
+    curve: list[float], ratio: float
 ) -> None:
-    assert script.end_over_best(list(enumerate(curve))) == ratio
+    assert results_table.end_over_best(list(enumerate(curve))) == ratio
 
 
 def test_every_row_is_a_valid_config() -> None:
-    from gan.config.reader import load_config
-
-    for row in results_table.ROWS.values():
+    for row in ROWS.values():
         load_config(row.config, row.changes)
 
 
-def test_a_row_and_its_baseline_see_as_many_images() -> None:
-    from gan.config.reader import load_config
-
+def test_a_row_and_its_baselines_see_as_many_images() -> None:
     def images(name: str) -> int:
-        row = results_table.ROWS[name]
-        train = load_config(row.config, row.changes).train
+        train = load_config(ROWS[name].config, ROWS[name].changes).train
         return train.num_steps * train.batch_size
 
-    rows = results_table.ROWS.items()
-    pairs = {name: row.baseline for name, row in rows if row.baseline}
-    assert len(pairs) >= 7
-    assert {name: images(name) for name in pairs} == {n: images(b) for n, b in pairs.items()}
+    compared = [name for name in ROWS if f"{fair_baseline(name)}{RATES[0]}" in ROWS]
+    assert len(compared) >= 4
+    for name in compared:
+        rows = [row for row in ROWS if row.startswith(f"{name}, ") and "longer" not in row]
+        assert len(rows) >= 4 and {images(row) for row in rows} == {images(name)}
 
 
-def test_every_record_belongs_to_a_row() -> None:
+def test_every_record_belongs_to_a_row_and_to_a_clean_commit() -> None:
     for path in Path("docs/results").glob("*.json"):
-        assert json.loads(path.read_text())["row"] in results_table.ROWS
+        record = json.loads(path.read_text())
+        assert record["row"] in ROWS
+        for one in record["seeds"]:
+            assert len(one["commit"]) == 40, path  # + would mark a source with changes
+            assert {"checkpoint", "data", "network", "seed", "split"} <= set(one["evaluation"])
