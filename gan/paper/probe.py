@@ -98,7 +98,7 @@ def accuracy(signs: Tensor, scores: Tensor) -> float:
 
 def draw(signs: Tensor, count: str, draws: int, seed: int) -> list[np.ndarray]:
     """Draws sets of `count` indices, a number or "all", with the same shares of the classes."""
-    num, least = len(signs), 5 * signs.shape[1]
+    num, least = len(signs), 5 * signs.shape[1] if are_classes(signs) else 5
     if count == "all":
         return [np.random.default_rng(seed).permutation(num)]
     if not (count.isdecimal() and least <= int(count) <= num - least):
