@@ -42,7 +42,7 @@ def run(trained: Trained, *, seed: int, num: int, concept: str | None) -> Result
     table: dict[int, dict[str, dict[str, float]]] = {}
     for count in sorted({max(len(order) // n, 1) for n in _PARTS} | {int((gains > 0).sum())}):
         draws = [rates(stream.permutation(order)[:count]) for _ in range(_DRAWS)]
-        by_chance = {key: float(np.mean([draw[key] for draw in draws])) for key in draws[0]}
+        by_chance = {key: float(np.mean([row[key] for row in draws])) for key in draws[0]}
         table[count] = {"found": rates(order[:count]), "random": by_chance}
     curves = {f"{key}, {kind} maps": ([0, *table], [1, *(row[kind][key] for row in table.values())])
               for kind in ("found", "random") for key in ("left", "kept")}  # fmt: skip

@@ -43,7 +43,7 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
                  for images in (samples[shown], train[rows[shown]])]  # fmt: skip
         curves = {of: (distances.sort().values, np.linspace(0, 1, num))
                   for of, distances in (("samples", near), ("held-out images", far))}  # fmt: skip
-        figure.append({f"{name}: the nearest samples, median ones, and below each a training image":
+        figure.append({f"nearest samples in {name}, and median ones":
                        grid(np.concatenate(pairs), _SHOWN), "share of images with a training image":
                        (curves, {"xlabel": "nearer than this distance"})})  # fmt: skip
     return figure, numbers
