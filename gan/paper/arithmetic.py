@@ -1,8 +1,6 @@
-"""The paper's arithmetic with latents: concepts that are added and subtracted, and a turn.
+"""The paper's arithmetic with latents, and its turn: T trials, E exemplars, P places."""
 
-Shapes: N samples, T trials, E exemplars, P places, Z latent, C channels, H x W pixels.
-"""
-
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gan.errors import ConfigError
-from gan.paper.concepts import CLEARLY, Pool, Scores, make_pool, shows
-from gan.paper.result import Chart, Result, Sheet
-from gan.sampling import Trained
+from gan.paper.concepts import CLEARLY, Pool, Scores, shows
+from gan.paper.result import Result, Rows
+from gan.sampling import Trained, grid
 
 _EXEMPLARS = 3  # latents of a concept whose mean is used
 _NOISE, _NOISES = 0.25, 4  # uniform, on each side; images with noise of each sum
@@ -20,157 +18,103 @@ _TURNING = 4  # latents on each side whose means differ by the vector that turns
 _PLACES = torch.linspace(-1, 1, 7)  # along that vector
 _EXTREMES = 0.05  # share of the samples on each side that turning latents are drawn from
 _FRESH, _TURNED = 500, 200  # samples that sums are compared with; the first of them are turned
-_SHOWN = 4
+_TRIALS, _SHOWN = 200, 4  # sums, each of other samples; rows of the figure
 _SUM, _NOISY, _PIXELS = "three latents", "three latents, noise", "three images, in pixels"
 _DEFAULTS = {"celeba": ("Smiling", "not Male", "Male"), "mnist": ("thick", "1", "7")}
 
-Parts = tuple[tuple[str, str], ...]  # the two concepts of each of a, b, c
 
-
-def run(
-    trained: Trained, *, seed: int, num: int, trials: int,
-    trait: str | None, start: str | None, end: str | None,
-) -> Result:  # fmt: skip
-    """Adds and subtracts concepts `trials` times, with latents chosen from `num` samples.
-
-    In a - b + c, a has the trait, b and c have not; a and b are of group `start`, c of `end`.
-    """
-    given = zip((trait, start, end), _DEFAULTS.get(trained.cfg.data.source, [""] * 3), strict=True)
-    trait, start, end = (value or default for value, default in given)
-    if not (trait and start and end):
-        raise ConfigError("these data need --trait, --start and --end; for digits these are "
-                          "thick, 1 and 7")  # fmt: skip
-    parts = (trait, start), (opposite(trait), start), (opposite(trait), end)
+def run(trained: Trained, *, seed: int, num: int, concepts: tuple[str, ...] | None) -> Result:
+    """Computes a - b + c many times, with latents chosen from `num` samples: a has the trait, b
+    and c have not; a and b are of group `start`, c of `end`."""
+    if not (concepts := concepts or _DEFAULTS.get(trained.cfg.data.source)):
+        raise ConfigError("these data need --concepts TRAIT START END; for digits, thick 1 7")
+    trait, start, end = concepts
+    without = trait.removeprefix("not ") if trait.startswith("not ") else f"not {trait}"
+    parts = (trait, start), (without, start), (without, end), (without, start)
     z, stream = trained.latents(num + _FRESH, seed), np.random.default_rng(seed)
-    pool, fresh = make_pool(trained, z[:num]), z[num:]
-    picked = pick(pool.seen.scores, parts, trials, stream)
+    pool, fresh = Pool(trained, z[:num]), z[num:]
+    picked = pick(pool.scores, parts, stream)
     sums = latent_sums(pool.z, picked)
-    noise = stream.uniform(-_NOISE, _NOISE, (_NOISES, *sums[_SUM].shape))
-    sums[_NOISY] = (sums[_SUM] + torch.from_numpy(noise).float()).flatten(0, 1)
-    drawn = {name: trained.images(made)
-             for name, made in {"random samples": fresh, **sums}.items()}  # fmt: skip
-    drawn[_PIXELS] = pixel_sums(pool.images, picked)
+    noise = stream.uniform(-_NOISE, _NOISE, (_TRIALS, _NOISES, z.shape[1]))
+    sums[_NOISY] = (sums[_SUM][:, None] + torch.from_numpy(noise).float()).flatten(0, 1)
+    drawn = {"random samples": trained.images(fresh)}
+    drawn |= {name: trained.images(made) for name, made in sums.items()}
+    in_pixels = total(torch.from_numpy(pool.images), picked)
+    drawn[_PIXELS] = in_pixels.round().clamp(0, 255).byte().numpy()
     rates = {name: judge(pool, images, trait, end) for name, images in drawn.items()}
-    turns = {name: turn(trained, pool, fresh[:_TURNED], vectors)
-             for name, vectors in turning_vectors(pool, stream).items()}  # fmt: skip
-    turned, pose = {name: made for name, (made, _) in turns.items()}, pool.concepts.pose
-    title = "({}, {}) - ({}, {}) + ({}, {})".format(*sum(parts, ()))
-    numbers = {"sum": title, "num_samples": num, "trials": trials, "rates": rates,
-               "pose": pose, "places": _PLACES.tolist(), "turned": turned}  # fmt: skip
-    lines = [title]
-    lines += [f"{name}: {rate['both']:.0%} are both, {rate['trait']:.0%} {trait}, {rate['end']:.0%}"
-              f" {end}; {rate['distance']:.2f} to the nearest sample in features"
-              for name, rate in rates.items()]  # fmt: skip
-    lines += [f"along {name} vectors: {made['rising']:.0%} are more {pose} at the end"
-              for name, made in turned.items()]  # fmt: skip
-    sheet = Sheet(f"{title}: three samples and the image of their mean, thrice; the sum; with "
-                  "noise; in pixels", *_rows(trained, pool, picked, drawn))  # fmt: skip
-    return Result([[sheet], _panels(turns["pose"][1], numbers)], numbers, lines)
-
-
-def _panels(turned: np.ndarray, numbers: dict[str, Any]) -> list[Sheet | Chart]:
-    rates = numbers["rates"]
+    turned, film = turn(pool, fresh[:_TURNED], stream)
+    title = "({}, {}) - ({}, {}) + ({}, {})".format(*sum(parts[:3], ()))
     curves = {key: ([rate[key] for rate in rates.values()], [*rates])
               for key in ("trait", "end", "both")}  # fmt: skip
-    return [Sheet(f"other samples, along vectors to more {numbers['pose']}",
-                  turned[: _SHOWN * len(_PLACES)], len(_PLACES)),
-            Chart("share of sums", curves, {"xlim": (0, 1.02)})]  # fmt: skip
+    figure: Rows = [
+        {f"{title}: three of each; the images of their means; the sum; with noise; in pixels":
+         _sheet(pool, picked, drawn)},
+        {f"other samples, along vectors to more {pool.pose}":
+         grid(film[: _SHOWN * len(_PLACES)], len(_PLACES)),
+         "share of sums": (curves, {"xlim": (0, 1.02)})}]  # fmt: skip
+    return figure, {"sum": title, "num_samples": num, "trials": _TRIALS, "rates": rates,
+                    "pose": pool.pose, "turned": turned}  # fmt: skip
 
 
-def opposite(concept: str) -> str:
-    """Returns "not NAME" for "NAME", and the reverse."""
-    name = concept.removeprefix("not ")
-    return f"not {name}" if name == concept else name
+def _sheet(pool: Pool, picked: Tensor, drawn: dict[str, np.ndarray]) -> np.ndarray:
+    """Draws a row for each of the first trials of `picked` (T, 4, E)."""
+    means = pool.trained.images(pool.z[picked[:_SHOWN, :3]].mean(2).flatten(0, 1))
+    parts = [pool.images[picked[:_SHOWN, :3]], means]
+    parts += [drawn[_SUM][:_SHOWN], drawn[_NOISY][: _SHOWN * _NOISES], drawn[_PIXELS][:_SHOWN]]
+    images = np.concatenate([part.reshape(_SHOWN, -1, *means.shape[1:]) for part in parts], 1)
+    return grid(images.reshape(-1, *means.shape[1:]), images.shape[1])
 
 
-def pick(scores: Scores, parts: Parts, trials: int, stream: np.random.Generator) -> np.ndarray:
-    """Returns indices of samples (T, 4, E) that clearly show the concepts a, b, c, and b again.
-
-    The second b are other samples than the first. Raises ValueError if there are too few.
-    """
+def pick(scores: Scores, parts: Sequence[tuple[str, str]], stream: np.random.Generator) -> Tensor:
+    """Returns indices (T, parts, E) of samples that clearly show both concepts of each part."""
     drawn = []
-    for (trait, group), times in zip(parts, (1, 2, 1), strict=True):
+    for trait, group in parts:
         rows = np.flatnonzero(shows(scores, trait, CLEARLY) & shows(scores, group, CLEARLY))
-        if len(rows) < 2 * times * _EXEMPLARS:
+        if len(rows) < 2 * _EXEMPLARS:
             raise ValueError(f"only {len(rows)} samples clearly show {trait} and {group}; raise "
                              "--num, or choose other concepts")  # fmt: skip
-        trial = (stream.choice(rows, (times, _EXEMPLARS), replace=False) for _ in range(trials))
-        drawn.append(np.stack([*trial]))  # (T, times, E)
-    return np.concatenate(drawn, 1)[:, [0, 1, 3, 2]]
+        drawn.append([stream.choice(rows, _EXEMPLARS, replace=False) for _ in range(_TRIALS)])
+    return torch.tensor(np.array(drawn)).transpose(0, 1)
 
 
-def latent_sums(z: Tensor, picked: np.ndarray) -> dict[str, Tensor]:
-    """Returns sums (T, Z) of latents (N, Z), from one and from three of each concept.
+def total(values: Tensor, picked: Tensor) -> Tensor:
+    """Returns sums a - b + c (T, ...) of the means of values (N, ...), picked by (T, 3 or 4, E)."""
+    a, b, c = values[picked[:, :3]].float().mean(2).unbind(1)
+    return a - b + c
 
-    A sum of three single latents is longer than a latent, by the root of three; one of means of
-    three has the usual length. One sum of single latents is shortened to it. In the last sum
-    samples of b are in the place of a, so that nothing adds the trait.
-    """
-    chosen = z[torch.from_numpy(picked)]  # (T, 4, E, Z)
-    a, b, c, other_b = chosen.mean(2).unbind(1)
-    one = chosen[:, 0, 0] - chosen[:, 1, 0] + chosen[:, 2, 0]
+
+def latent_sums(z: Tensor, picked: Tensor) -> dict[str, Tensor]:
+    """Returns sums (T, Z) of latents (N, Z): of single ones, which are longer than a latent by the
+    root of three; of means of three; and with other samples of b in the place of a."""
+    one = total(z, picked[:, :, :1])
     usual = one * (z.norm(dim=1).mean() / one.norm(dim=1, keepdim=True))
-    return {"one latent": one, "one latent, shortened": usual, _SUM: a - b + c,
-            "three latents, b for a": other_b - b + c}  # fmt: skip
-
-
-def pixel_sums(images: np.ndarray, picked: np.ndarray) -> np.ndarray:
-    """Returns the sums of three, of images (N, C, H, W) in pixels, clipped: (T, C, H, W)."""
-    means = (images[rows].astype(np.float32).mean(1) for rows in picked)
-    return np.stack([(a - b + c).clip(0, 255) for a, b, c, _ in means]).round().astype(np.uint8)
+    return {"one latent": one, "one latent, shortened": usual, _SUM: total(z, picked),
+            "three latents, b for a": total(z, picked[:, [3, 1, 2]])}  # fmt: skip
 
 
 def judge(pool: Pool, images: np.ndarray, trait: str, end: str) -> dict[str, float]:
-    """Returns the shares of images (N, C, H, W) that show the trait, the group `end`, and both.
-
-    `distance` is the median distance to the nearest sample of the pool, in features.
-    """
-    seen = pool.concepts(images)
-    has_trait, is_end = shows(seen.scores, trait), shows(seen.scores, end)
-    nearest = torch.cdist(seen.features, pool.seen.features).min(1).values
-    return {"trait": float(has_trait.mean()), "end": float(is_end.mean()),
-            "both": float((has_trait & is_end).mean()),
-            "distance": float(nearest.median())}  # fmt: skip
+    """Returns the shares of images (N, C, H, W) that show the trait, the group `end`, and both, and
+    the median distance to the nearest sample of the pool, in features."""
+    seen, scores = pool(images)
+    has, is_end = shows(scores, trait), shows(scores, end)
+    nearest = float(torch.cdist(seen.features, pool.seen.features).min(1).values.median())
+    return {"trait": float(has.mean()), "end": float(is_end.mean()),
+            "both": float((has & is_end).mean()), "distance": nearest}  # fmt: skip
 
 
-def turning_vectors(pool: Pool, stream: np.random.Generator) -> dict[str, Tensor]:
-    """Returns vectors (200, Z): the mean of four latents less that of four others.
-
-    For "pose" they are from the samples with the most and the least of it, for "random" any.
-    """
-    order = np.argsort(pool.seen.scores[pool.concepts.pose])
-    num = max(round(_EXTREMES * len(order)), _TURNING)
-
-    def means(rows: np.ndarray) -> Tensor:
-        drawn = [stream.choice(rows, _TURNING, replace=False) for _ in range(_TURNED)]
-        return pool.z[torch.from_numpy(np.stack(drawn))].mean(1)
-
-    return {"pose": means(order[-num:]) - means(order[:num]), "random": means(order) - means(order)}
-
-
-def turn(
-    trained: Trained, pool: Pool, z: Tensor, vectors: Tensor
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Adds vectors (N, Z) to latents (N, Z); returns the numbers and the images (N P, C, H, W).
-
-    `score` is the mean of the pose at each place, `rising` the share with more of it at the last
-    place than at the first.
-    """
-    lines = z[:, None] + _PLACES[:, None] * vectors[:, None]  # (N, P, Z)
-    images = trained.images(lines.flatten(0, 1))
-    scores = pool.concepts.measure(pool.concepts.pose, images).reshape(lines.shape[:2])
-    rising = float((scores[:, -1] > scores[:, 0]).mean())
-    return {"score": scores.mean(0).tolist(), "rising": rising}, images
-
-
-def _rows(
-    trained: Trained, pool: Pool, picked: np.ndarray, drawn: dict[str, np.ndarray]
-) -> tuple[np.ndarray, int]:
-    """Returns rows of exemplars, the images of their means, and results, and the row's length."""
-    images: list[np.ndarray] = []
-    for trial, chosen in enumerate(picked[:_SHOWN, :3]):
-        means = trained.images(pool.z[torch.from_numpy(chosen)].mean(1))
-        for samples, mean in zip(chosen, means, strict=True):
-            images += [*pool.images[samples], mean]
-        images += [drawn[_SUM][trial], *drawn[_NOISY][trial :: len(picked)], drawn[_PIXELS][trial]]
-    return np.stack(images), len(images) // _SHOWN
+def turn(pool: Pool, z: Tensor, stream: np.random.Generator) -> tuple[dict[str, Any], np.ndarray]:
+    """Moves latents (N, Z) along vectors, the mean of four latents less that of four others: any,
+    or those with the most and the least of the pose, whose images (N P, C, H, W) are returned
+    too. `rising` is the share with more of the pose at the last place than at the first."""
+    order = pool.scores[pool.pose].argsort()
+    few = max(round(_EXTREMES * len(order)), _TURNING)
+    numbers = {}
+    for name, ends in {"random": (order, order), "pose": (order[-few:], order[:few])}.items():
+        more, less = (pool.z[np.array([stream.choice(end, _TURNING, False) for _ in z])].mean(1)
+                      for end in ends)  # fmt: skip
+        lines = z[:, None] + _PLACES[:, None] * (more - less)[:, None]  # (N, P, Z)
+        images = pool.trained.images(lines.flatten(0, 1))
+        scores = pool(images)[1][pool.pose].reshape(lines.shape[:2])
+        numbers[name] = {"score": scores.mean(0).tolist(),
+                         "rising": float((scores[:, -1] > scores[:, 0]).mean())}  # fmt: skip
+    return numbers, images

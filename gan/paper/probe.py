@@ -1,7 +1,4 @@
-"""The paper's test of the discriminator: its features and a linear classifier.
-
-Shapes: N images, F features, K classes or attributes.
-"""
+"""The paper's test of D: its features and a linear SVM. Signs (N, K) are -1 or 1."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,97 +16,65 @@ from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.errors import ConfigError
 from gan.machine.precision import autocast
-from gan.paper.features import layers_of_d, pooled, to_input
-from gan.paper.linear import Targets, fit_and_score
-from gan.paper.result import Chart, Result
+from gan.paper.features import batches, layers_of_d, pooled
+from gan.paper.nearest import as_rows
+from gan.paper.result import Result
 from gan.pretrained import load_generator
 from gan.sampling import Trained
 
-_MAX_TEST = 10_000
+_CHOICES = (0.01, 0.1, 1.0)  # of C, for rows of length about 1
+_MAX_TO_CHOOSE = 5000  # rows that C is chosen on
+_SKETCH = 1000  # rows whose principal axes scale the search
 _BATCH, _MIN_STEPS, _EPOCHS = 64, 500, 4  # of the supervised network
 
-Answered = tuple[np.ndarray, Targets]  # uint8 (N, C, H, W), (N, K)
-Predict = Callable[[np.ndarray], Tensor]  # rows to train on -> scores of the test images (N, K)
 
-
-def run(
-    trained: Trained, *, labels: Sequence[int | None], draws: int, also: Sequence[Path], seed: int
-) -> Result:
-    """Measures accuracies on test images after training on some numbers of labels.
-
-    None is all labels. Of every other number `draws` sets are drawn, with equally many of each
-    class. The discriminators of `also`, such as earlier checkpoints, are measured too.
-    """
+def run(trained: Trained, *, labels: str, draws: int, also: Sequence[Path], seed: int) -> Result:
+    """Measures accuracies on test images after training on some numbers of labels, for D, for
+    those of `also`, such as earlier checkpoints, and for what they are compared with."""
     data, on = trained.cfg.data, next(trained.generator.parameters()).device
+    (images, signs), (asked, truth) = (answered(data, split) for split in ("train", "test"))
+    picks = [draw(signs, count, draws, seed) for count in labels.split(",")]
+
+    def by_svm(features: Callable[[np.ndarray], Tensor]) -> Callable[[np.ndarray], Tensor]:
+        wanted = features(asked)
+        return lambda rows: fit_and_score(features(images[rows]), signs[rows], wanted)
+
+    def by_d(one: Trained, initial_seed: int | None) -> Callable[[np.ndarray], Tensor]:
+        return by_svm(partial(pooled, one, layers_of_d(one, images, initial_seed)))
+
     every = [*(load_generator(path, on, data_root=data.root) for path in also), trained]
-    train, test = (answered(data, split) for split in ("train", "test"))
-    stream = np.random.default_rng(seed)
-    picks = [pick for count in labels for pick in _draw(train[1], count, draws, stream)]
-    pool = np.unique(np.concatenate(picks))  # the training images that are used
-    rows = np.sort(stream.permutation(len(test[0]))[:_MAX_TEST])
-    known, hidden = ((a[0][r], a[1].rows(r)) for a, r in ((train, pool), (test, rows)))
-
-    def by_svm(features: Callable[[np.ndarray], Tensor]) -> Predict:
-        rows, asked = features(known[0]), features(hidden[0])
-        return lambda pick: fit_and_score(rows[pick], known[1].rows(pick), asked)
-
-    def by_d(one: Trained, initial_seed: int | None = None) -> Predict:
-        layers = layers_of_d(one, known[0], initial_seed)
-        return by_svm(lambda images: pooled(layers, images, one))
-
-    ways: dict[str, Callable[[], Predict]] = {
-        **{_name(one): partial(by_d, one) for one in every},
-        "random D": partial(by_d, trained, seed),
-        "pixels": lambda: by_svm(lambda images: torch.tensor(images).flatten(1).float()),
-        "supervised": lambda: partial(_supervised, trained, known, hidden[0], seed),
-    }
-    accuracy: dict[str, dict[int, list[float]]] = {}  # by number of labels, one of each draw
-    for name, prepare in ways.items():
-        predict, found = prepare(), accuracy.setdefault(name, {})
-        for pick in picks:
-            scores = predict(np.searchsorted(pool, pick))
-            found.setdefault(len(pick), []).append(hidden[1].accuracy(scores))
-        del predict  # and its features, before the next are computed
-    guess = known[1].signs.mean(0).expand(len(hidden[0]), -1)
-    numbers = {"num_test": len(hidden[0]), "guessing": hidden[1].accuracy(guess)}
-    curves = {name: percent(found) for name, found in accuracy.items()}
-    lines = [f"{name}, {count:,} labels: {mean:.2f} ± {deviation:.2f} %" for name, curve
-             in curves.items() for count, mean, deviation in zip(*curve, strict=True)]  # fmt: skip
-    chart = Chart("accuracy on test images, %", curves, {"xlabel": "labels", "xscale": "log"})
-    return Result([[chart]], {**numbers, "accuracy": accuracy}, lines)
+    ways = {f"D, {one.checkpoint.images_seen:,} images": by_d(one, None) for one in every}
+    ways |= {"random D": by_d(trained, seed), "pixels": by_svm(as_rows), "supervised":
+             lambda rows: supervised(trained, images[rows], signs[rows], asked)}  # fmt: skip
+    found: dict[str, dict[int, tuple[float, float]]] = {}
+    for name, predict in ways.items():
+        for sets in picks:
+            values = [accuracy(truth, predict(rows)) for rows in sets]
+            deviation = float(np.std(values, ddof=len(sets) > 1))
+            found.setdefault(name, {})[len(sets[0])] = float(np.mean(values)), deviation
+    curves = {name: ([*row], *zip(*row.values(), strict=True)) for name, row in found.items()}
+    guess = accuracy(truth, signs.mean(0).expand(len(truth), -1))
+    figure = [{"accuracy on test images": (curves, {"xlabel": "labels", "xscale": "log"})}]
+    return figure, {"num_test": len(truth), "guessing": guess, "mean_and_deviation": found}
 
 
-def percent(found: dict[int, list[float]]) -> tuple[list[int], list[float], list[float]]:
-    """Returns numbers of labels, and of each the mean and the deviation, 0 for a single draw."""
-    means = [100 * float(np.mean(values)) for values in found.values()]
-    deviations = [100 * float(np.std(values, ddof=min(len(values) - 1, 1)))
-                  for values in found.values()]  # fmt: skip
-    return [*found], means, deviations
-
-
-def _name(one: Trained) -> str:
-    given = ", given the classes" if one.cfg.model.conditional else ""
-    return f"D, {one.checkpoint.images_seen:,} images{given}"
-
-
-def answered(cfg: DataConfig, split: Any) -> Answered:
-    """Returns the images of a split with their classes or, of CelebA, their 40 attributes."""
+def answered(cfg: DataConfig, split: Any) -> tuple[np.ndarray, Tensor]:
+    """Returns the images of a split, with the signs of their classes or of CelebA's attributes."""
     source = open_source(cfg, split)
     packed = pack(source, cfg)
     if cfg.source == "celeba":
         file = Path(source.place).with_name("list_attr_celeba.txt")
         if len(packed) != len(source):
-            raise ConfigError(f"{source.place}: has bad images, which `gan data` names; "
-                              "delete them")  # fmt: skip
-        return packed.images, Targets(read_attributes(file, source.names), exclusive=False)
+            raise ConfigError(f"{source.place}: `gan data` names bad images; delete them")
+        return packed.images, read_attributes(file, source.names)
     if packed.labels is None:
         raise ConfigError(f"data.source {cfg.source}: {source.place} has no classes to predict")
     one_hot = F.one_hot(torch.from_numpy(packed.labels), len(packed.classes))
-    return packed.images, Targets(one_hot.float() * 2 - 1, exclusive=True)
+    return packed.images, one_hot.float() * 2 - 1
 
 
 def read_attributes(file: Path, names: Sequence[str]) -> Tensor:
-    """Reads CelebA's attributes (N, 40), each -1 or 1, of the images with these names."""
+    """Reads the signs (N, 40) of CelebA's attributes, of the images with these names."""
     lines = file.read_bytes().decode(errors="replace").splitlines()[2:]
     rows = dict(line.split(maxsplit=1) for line in lines if " " in line)
     try:
@@ -118,47 +84,96 @@ def read_attributes(file: Path, names: Sequence[str]) -> Tensor:
         raise ConfigError(f"{file}: damaged, or of other images ({error})") from None
 
 
-def _draw(
-    targets: Targets, count: int | None, draws: int, stream: np.random.Generator
-) -> list[np.ndarray]:
-    """Draws sets of indices; with classes, each in turn, so that any part has all of them."""
-    num, num_classes = targets.signs.shape
-    if count is None or count >= num:
-        return [stream.permutation(num)]
-    if not targets.exclusive:
-        return [stream.permutation(num)[:count] for _ in range(draws)]
-    if count < 5 * num_classes:
-        raise ConfigError(f"--labels {count}: must be at least 5 for each of {num_classes} classes")
-    places = [np.flatnonzero(column > 0) for column in targets.signs.T.numpy()]
-    each = min(count // num_classes, *map(len, places))
-    return [np.stack([stream.permutation(place)[:each] for place in places], 1).flatten()
-            for _ in range(draws)]  # fmt: skip
+def are_classes(signs: Tensor) -> bool:
+    """Tells classes, of which each row has one, from attributes."""
+    return bool(((signs > 0).sum(1) == 1).all())
 
 
-def _supervised(
-    trained: Trained, known: Answered, asked: np.ndarray, seed: int, pick: np.ndarray
-) -> Tensor:
-    """Trains the layers of D and a linear output on labels; returns scores of `asked`."""
-    targets = (known[1].signs[pick] + 1) / 2
-    loss = F.cross_entropy if known[1].exclusive else F.binary_cross_entropy_with_logits
-    layers = layers_of_d(trained, known[0][pick], seed).requires_grad_(True).train()
+def accuracy(signs: Tensor, scores: Tensor) -> float:
+    """Returns the share of right answers of scores (N, K); of attributes, over all K."""
+    if are_classes(signs):
+        return (scores.argmax(1) == signs.argmax(1)).float().mean().item()
+    return ((scores > 0) == (signs > 0)).float().mean().item()
+
+
+def draw(signs: Tensor, count: str, draws: int, seed: int) -> list[np.ndarray]:
+    """Draws sets of `count` indices, a number or "all", with the same shares of the classes."""
+    num, least = len(signs), 5 * signs.shape[1] if are_classes(signs) else 5
+    if count == "all":
+        return [np.random.default_rng(seed).permutation(num)]
+    if not (count.isdecimal() and least <= int(count) <= num - least):
+        raise ConfigError(f"--labels {count}: must be numbers from {least} to {num - least}, or "
+                          "all, such as 100,1000,all")  # fmt: skip
+    kind = StratifiedShuffleSplit if are_classes(signs) else ShuffleSplit
+    splits = kind(draws, train_size=int(count), random_state=seed).split(signs, signs.argmax(1))
+    return [rows for rows, _ in splits]
+
+
+def fit_and_score(rows: Tensor, signs: Tensor, asked: Tensor) -> Tensor:
+    """Trains an SVM on features `rows` (N, F), centred and of a length of about 1; returns scores
+    (M, K) of `asked` (M, F). C is validated on each fifth of few rows, on one of many."""
+    mean = rows.mean(0)
+    rows = rows - mean
+    scale = rows.square().sum(1).mean().sqrt().clamp(min=1e-12)
+    rows = F.pad(rows.div_(scale), (0, 1), value=1.0)  # (N, F + 1), for the bias
+    every = torch.arange(min(len(rows), _MAX_TO_CHOOSE))
+    right = dict.fromkeys(_CHOICES, 0.0)
+    for part in every.chunk(5)[: 5 if len(every) < _MAX_TO_CHOOSE else 1]:
+        used = every[~torch.isin(every, part)]
+        for c in _CHOICES:
+            weight = fit_svm(rows[used], signs[used], c)
+            right[c] += accuracy(signs[part], rows[part] @ weight)
+    weight = fit_svm(rows, signs, max(right, key=lambda c: right[c]))
+    return (asked - mean) @ weight[:-1] / scale + weight[-1]
+
+
+def fit_svm(x: Tensor, signs: Tensor, c: float) -> Tensor:
+    """Returns the weight (F, K) that minimises |w|^2 / 2 + c sum max(0, 1 - sign w x)^2 for each
+    column, as scikit-learn's LinearSVC, which needs 16 bytes for each number of x. L-BFGS for all
+    columns at once is scaled by the curvature along principal axes."""
+    some = x[:_SKETCH]
+    values, vectors = torch.linalg.eigh(some @ some.T)
+    values = values.clamp(min=1e-6 * float(values[-1]))
+    axes = some.T @ vectors / values.sqrt()  # (F, R), orthonormal
+    shrink = (1 + c * values * len(x) / len(some)).rsqrt() - 1
+    u = torch.zeros(x.shape[1], signs.shape[1]).requires_grad_()
+    search = torch.optim.LBFGS([u], max_iter=50, tolerance_grad=1e-6, tolerance_change=1e-6,
+                               line_search_fn="strong_wolfe")  # fmt: skip
+
+    def loss() -> float:
+        search.zero_grad()
+        weight = u + axes @ (shrink[:, None] * (axes.T @ u))
+        short = (1 - signs * (x @ weight)).clamp(min=0)  # of the margin
+        # divided by c N, so that the tolerance means the same for any of them
+        value = (weight.square().sum() / (2 * c) + short.square().sum()) / len(x)
+        value.backward()
+        return value.item()
+
+    search.step(loss)
+    return (u + axes @ (shrink[:, None] * (axes.T @ u))).detach()
+
+
+def supervised(trained: Trained, images: np.ndarray, signs: Tensor, asked: np.ndarray) -> Tensor:
+    """Trains the layers of D and a linear output on labels; returns scores (M, K) of `asked`."""
+    loss = F.cross_entropy if are_classes(signs) else F.binary_cross_entropy_with_logits
+    layers = layers_of_d(trained, images, 0).requires_grad_(True).train()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        size = layers(to_input(layers, known[0][:2])).flatten(1).shape[1]
-        network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(size, targets.shape[1]))
-        steps = max(_MIN_STEPS, _EPOCHS * len(pick) // _BATCH)
+        torch.manual_seed(0)
+        network = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(signs.shape[1]))
+        network(next(batches(layers, images[:2])))  # which gives the last layer its size
+        steps = max(_MIN_STEPS, _EPOCHS * len(images) // _BATCH)
         search = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
         rate = torch.optim.lr_scheduler.OneCycleLR(search, 2e-3, total_steps=steps)
         for _ in range(steps):
-            batch = torch.randint(len(pick), (_BATCH,))
-            x = to_input(layers, known[0][pick[batch]])
+            rows = torch.randint(len(images), (_BATCH,))
+            x = next(batches(layers, images[rows]))
             if trained.cfg.data.flip:
                 x = torch.where(torch.rand(_BATCH, 1, 1, 1) < 0.5, x.flip(-1), x)
             with autocast(trained.precision, x.device):
-                value = loss(network(x).float(), targets[batch])
+                value = loss(network(x).float(), (signs[rows] + 1) / 2)
             search.zero_grad()
             value.backward()
             search.step()
             rate.step()
     network.eval().requires_grad_(False)
-    return torch.cat([network(to_input(layers, part)) for part in np.array_split(asked, 40)])
+    return torch.cat([network(x) for x in batches(layers, asked)])
