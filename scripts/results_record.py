@@ -69,7 +69,7 @@ def _evaluated(run_dir: Path, row: Row, minutes: float) -> dict[str, Any]:
     calls = json.loads((run_dir / "meta.json").read_text())["calls"]
     curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
     record = {
-        "commit": calls[-1]["commit"],
+        "commit": calls[0]["commit"],  # later calls may train nothing
         "machine": machine(),
         "cpu_minutes": minutes if len(calls) == 1 else None,
         "evaluation": _evaluate(run_dir, row.num),
