@@ -94,7 +94,7 @@ def decode(data: bytes) -> Image.Image:
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # damaged bytes can make a decoder raise anything
-        bytearray(8 * _MAX_PIXELS)  # MemoryError if it is short, which looks like damage for WebP
+        np.empty(8 * _MAX_PIXELS, np.uint8)  # MemoryError if it is short: damage, says WebP
         reason = str(error) if "BytesIO" not in str(error) else "not an image, or damaged"
         raise BadImage(" ".join(reason.split())[:200] or type(error).__name__) from None
 

@@ -18,7 +18,7 @@ _SHARED = (
 
 @click.group()
 def paper() -> None:
-    """Redo the DCGAN paper's experiments; docs/paper.md compares them with the paper's."""
+    """Redo the DCGAN paper's experiments."""
 
 
 def _add(name: str, about: str, *own: click.Parameter) -> None:
@@ -56,9 +56,9 @@ _add("probe", "Classify images by the features of D and a linear SVM.",
      _number("--draws", 5, 1, "Sets of labels of each number."),
      click.Option(["--also"], multiple=True, type=_PATH, metavar="RUN_OR_CHECKPOINT",
                   help="Measure this D too, such as an earlier one; repeatable."))  # fmt: skip
-_add("features", "Show what the features of D respond to, by guided back-propagation.",
+_add("features", "Show what the features of D respond to.",
      _number("--num", 2000, 20, "Samples to choose from."))  # fmt: skip
-_add("nearest", "Find the nearest training images of samples, and of held-out images.",
+_add("nearest", "Find the training images nearest to samples.",
      _number("--num", 1000, 100, "Samples, and held-out images."))  # fmt: skip
 _add("digits", "Classify test images by their nearest sample. For runs with classes.",
      _number("--num", 50_000, 10, "Samples to train the classifier on."))  # fmt: skip
