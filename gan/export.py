@@ -98,8 +98,9 @@ def _folded_generator(trained: Trained) -> Generator:
 
 def _exact_generator(trained: Trained) -> Generator:
     generator = build_generator(trained.cfg, len(trained.classes), trained.checkpoint.g_ema)
+    exact = generator.double()
     # weights of a run may be channels_last, which torch.export warns about
-    return generator.double().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return exact.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def _bias(layer: nn.ConvTranspose2d) -> Tensor:

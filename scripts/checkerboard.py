@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 import torch
 from benchmark_parts import machine
+from results_table import spread
 from torch import Tensor
 
 from gan.analysis.evaluate import evaluate
@@ -116,16 +117,26 @@ def draw(columns: list[tuple[str, float, np.ndarray, np.ndarray]], path: Path) -
     figure.savefig(path, dpi=80, metadata={"Software": None})
 
 
+def table(record: dict[str, Any]) -> str:
+    """Returns the table of the layers and of real images."""
+    runs, real = record["runs"], record["real"]
+    floor = statistics.mean(row["floor"] for rows in runs.values() for row in rows)
+    lines = [
+        "| layer | energy at the stride, untrained, ‰ | trained, ‰ | distance |",
+        "|---|---|---|---|",
+    ]
+    for name, rows in runs.items():
+        energies = (_spread(rows, f"energy_{when}", 1000) for when in ("start", "end"))
+        lines.append(f"| {name} | {' | '.join(energies)} | {_spread(rows, 'distance')} |")
+    lines.append(f"| real images, training | | {1000 * real['training']:.2f} | |")
+    held_out = f"{1000 * real['held out']:.2f} | {floor:.3f}"
+    return "\n".join([*lines, f"| real images, held out (the floor) | | {held_out} |"])
+
+
 def page(record: dict[str, Any], cfg: Config) -> str:
     """Returns the text of docs/checkerboard.md."""
     runs, real = record["runs"], record["real"]
     seeds = len(next(iter(runs.values())))
-    lines = [
-        f"| {name} | {_spread(rows, 'energy_start', 1000)} | {_spread(rows, 'energy_end', 1000)} "
-        f"| {_spread(rows, 'distance')} |"
-        for name, rows in runs.items()
-    ]
-    floor = statistics.mean(row["floor"] for rows in runs.values() for row in rows)
     k4, (name, most) = runs["transposed, k4"], _largest(runs)
     answer = "no" if most <= max(real.values()) else "yes"
     images = cfg.train.num_steps * cfg.train.batch_size
@@ -136,11 +147,7 @@ yes; after training {answer}**: the energy at the stride of transposed convoluti
 {_spread(k4, "energy_end", 1000)} ‰, the largest of all is {1000 * most:.2f} ‰ ({name}). Real images
 have {1000 * real["training"]:.2f} ‰ (training) and {1000 * real["held out"]:.2f} ‰ (held out).
 
-| layer | energy at the stride, untrained, ‰ | trained, ‰ | distance |
-|---|---|---|---|
-{chr(10).join(lines)}
-| real images, training | | {1000 * real["training"]:.2f} | |
-| real images, held out (the floor) | | {1000 * real["held out"]:.2f} | {floor:.3f} |
+{table(record)}
 
 ![Spectra and samples of the four layers and of real images](figures/checkerboard.png)
 
@@ -166,9 +173,7 @@ ICNR start without it.
 
 
 def _spread(rows: list[dict[str, float]], key: str, scale: float = 1) -> str:
-    values = [scale * row[key] for row in rows]
-    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3g}{deviation}"
+    return spread([scale * row[key] for row in rows])
 
 
 def _largest(runs: dict[str, list[dict[str, float]]]) -> tuple[str, float]:

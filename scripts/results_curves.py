@@ -13,12 +13,14 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 Curve = list[tuple[int, list[float]]]  # images seen, and the distance of each seed
 
 # Okabe and Ito's palette without its pale colours, for colour-blind readers
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1)))
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1)),
+          (0, (2, 2)))  # fmt: skip
 
 
 def draw_curves(rows: dict[str, list[Seed]], path: Path) -> None:
@@ -38,8 +40,8 @@ def draw_curves(rows: dict[str, list[Seed]], path: Path) -> None:
         floor = next(iter(rows.values()))[0]["evaluation"]["floor"]["frechet_distance"]
         axis.axhline(floor, color="grey", linestyle=":", label="real images (floor)")
         axis.set(xlabel="images seen", ylabel="Fréchet distance", xscale="log", yscale="log")
-        for set_formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-            set_formatter("{x:,.0f}")
+        axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+        axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.legend(reverse=True)  # like the ends of the curves, the highest above
     figure.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(figure)

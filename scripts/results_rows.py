@@ -9,8 +9,6 @@ class Row(NamedTuple):
     group: str
     config: str
     changes: tuple[str, ...] = ()
-    num: int = 5000  # images to evaluate
-    title: str | None = None  # shown on the page instead of the name in the record
     second: str | None = None  # another feature network that evaluates the run too
 
 
@@ -41,10 +39,8 @@ def _compared(
         return Row(group, f"configs/{name}.yaml", (*length, *files, *changes), second=second)
 
     rows = {name: row(batch)}
-    if name == "celeba64":  # no classes
-        rows[f"{name}, published recipe"] = row(64, *_PUBLISHED)
-    else:
-        rows[f"{name}, published recipe"] = row(64, *_PUBLISHED, "model.conditional=false")
+    rows[f"{name}, published recipe"] = row(64, *_PUBLISHED, "model.conditional=false")
+    if name != "celeba64":  # no classes
         rows[f"{name}, published recipe, labels"] = row(64, *_PUBLISHED)
     for rate in RATES:
         rows[f"{fair_baseline(name)}{rate}"] = row(batch, *_CONSTANT, *_rate(rate))

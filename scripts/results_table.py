@@ -10,10 +10,10 @@ one thread each: the minutes in a record are those of the CPU.
 """
 
 import json
-import statistics
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, median, stdev
 
 import click
 from results_curves import draw_curves
@@ -70,16 +70,14 @@ def _compared(records: Records) -> list[list[str]]:
         published = records.get(f"{name}, published recipe")
         config = Path(ROWS[name].config)
         given = load_config(config).model.conditional
-        minutes = [
-            f"{_mean([seed['cpu_minutes'] for seed in row]):.2g}" for row in (ours, baseline)
-        ]
         rate = best.removeprefix(fair_baseline(name))
         lines.append([
             f"`{config.stem}`", f"![samples](figures/{_samples(name)})",
-            "given" if given else "none", f"{_images(ours):,.0f}", " and ".join(minutes),
+            "given" if given else "none", f"{_images(ours):,.0f}",
+            f"{_minutes(ours)} and {_minutes(baseline)}",
             _distance(ours), _number(_floor(ours)), _distance(published) if published else "",
             f"{_distance(baseline)} ({rate})",
-            f"{_mean(_distances(baseline)) / _mean(_distances(ours)):.2g}", status(ours, baseline),
+            f"{mean(_distances(baseline)) / mean(_distances(ours)):.2g}", status(ours, baseline),
         ])  # fmt: skip
     return lines
 
@@ -87,13 +85,13 @@ def _compared(records: Records) -> list[list[str]]:
 def fair(name: str, records: Records) -> str | None:
     """Returns the fair baseline of a row: of most seeds, then of the lowest distance."""
     swept = [row for row in records if row.startswith(fair_baseline(name))]
-    swept.sort(key=lambda row: (-len(records[row]), _mean(_distances(records[row]))))
+    swept.sort(key=lambda row: (-len(records[row]), mean(_distances(records[row]))))
     return swept[0] if swept else None
 
 
 def status(ours: list[Seed], baseline: list[Seed]) -> str:
     """Says whether the distance is at most half of the baseline's, beyond both deviations."""
-    gap = _mean(_distances(baseline)) / 2 - _mean(_distances(ours))
+    gap = mean(_distances(baseline)) / 2 - mean(_distances(ours))
     if abs(gap) <= _deviation(ours) + _deviation(baseline) / 2:
         return "undecided"
     seeds = min(len(ours), len(baseline))
@@ -102,9 +100,9 @@ def status(ours: list[Seed], baseline: list[Seed]) -> str:
 
 def _deviation(seeds: list[Seed]) -> float:
     """Returns the deviation of the distance over the seeds and that over the draws, together."""
-    over_seeds = statistics.stdev(_distances(seeds)) if len(seeds) > 1 else 0.0
+    over_seeds = stdev(_distances(seeds)) if len(seeds) > 1 else 0.0
     draws = [seed["evaluation"]["deviation"]["frechet_distance"] for seed in seeds]
-    return over_seeds + _mean(draws)
+    return over_seeds + mean(draws)
 
 
 def notebook(records: Records) -> str:
@@ -115,7 +113,7 @@ def notebook(records: Records) -> str:
         lines += ["", f"### {group}", "", *table(rows), "", figure, ""]
         origins = {name: _origin(seeds) for name, seeds in rows.items()}
         for origin in dict.fromkeys(origins.values()):
-            names = [_title(name) for name, where in origins.items() if where == origin]
+            names = [name for name, where in origins.items() if where == origin]
             lines.append(f"- {origin}: {'; '.join(names)}")
     return "\n".join([*lines, ""])
 
@@ -140,8 +138,8 @@ def table(records: Records) -> list[str]:
         values = [
             spread([_scaled(key, s["evaluation"]["values"]) for s in seeds]) for key in columns
         ]
-        draws = _mean([s["evaluation"]["deviation"]["frechet_distance"] for s in seeds])
-        lines.append([_title(name), numbers, f"{_images(seeds):,.0f}", _minutes(seeds), *values,
+        draws = mean([s["evaluation"]["deviation"]["frechet_distance"] for s in seeds])
+        lines.append([name, numbers, f"{_images(seeds):,.0f}", _minutes(seeds), *values,
                       f"{draws:.2g}", _drift(seeds)])  # fmt: skip
         if second:
             lines[-1] += [spread([s["second"]["values"][key] for s in seeds]) for key in _SECOND]
@@ -169,14 +167,14 @@ def _without_empty(heads: list[str], lines: list[list[str]]) -> tuple[list[str],
 
 def spread(values: list[float]) -> str:
     """Returns mean ± standard deviation."""
-    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{_number(_mean(values))}{deviation}"
+    deviation = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{_number(mean(values))}{deviation}"
 
 
 def end_over_best(curve: list[tuple[int, float]]) -> float:
     """Returns the last running median of three evaluations over the smallest one."""
     values = [value for _, value in curve]
-    medians = [statistics.median(values[i : i + 3]) for i in range(max(1, len(values) - 2))]
+    medians = [median(values[i : i + 3]) for i in range(max(1, len(values) - 2))]
     return medians[-1] / min(medians)
 
 
@@ -199,18 +197,10 @@ def _samples(name: str) -> str:
     return f"results_samples_{file_name(name)}.png"
 
 
-def _title(name: str) -> str:
-    return ROWS[name].title or name
-
-
 def _markdown(heads: list[str], lines: list[list[str]]) -> list[str]:
     rule = "|" + "---|" * len(heads)
     head, *rest = ("| " + " | ".join(cells) + " |" for cells in (heads, *lines))
     return [head, rule, *rest]
-
-
-def _mean(values: list[float]) -> float:
-    return statistics.mean(values)
 
 
 def _number(value: float) -> str:
@@ -230,12 +220,12 @@ def _floor(seeds: list[Seed]) -> float:
 
 
 def _images(seeds: list[Seed]) -> float:
-    return _mean([seed["evaluation"]["checkpoint"]["images_seen"] for seed in seeds])
+    return mean([seed["evaluation"]["checkpoint"]["images_seen"] for seed in seeds])
 
 
 def _minutes(seeds: list[Seed]) -> str:
     known = [seed["cpu_minutes"] for seed in seeds if seed["cpu_minutes"]]
-    return f"{_mean(known):.2g}" if known else ""
+    return f"{mean(known):.2g}" if known else ""
 
 
 def _drift(seeds: list[Seed]) -> str:
@@ -284,7 +274,7 @@ def main(names: tuple[str, ...], seeds: int, runs: Path, check: bool) -> None:
         elif written != text:
             raise click.ClickException(f"the tables of {page} differ from the records")
     for group, rows in by_group({} if check else records).items():
-        draw_curves({_title(name): seeds for name, seeds in rows.items()}, FIGURES / _figure(group))
+        draw_curves(rows, FIGURES / _figure(group))
 
 
 if __name__ == "__main__":
