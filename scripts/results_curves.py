@@ -1,7 +1,6 @@
 """Draws the curves of the results pages: distance against images seen."""
 
 import statistics
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 Curve = list[tuple[int, list[float]]]  # images seen, and the distance of each seed
@@ -26,51 +24,22 @@ DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (
 def draw_curves(rows: dict[str, list[Seed]], path: Path) -> None:
     """Draws the mean distance of each row, with a band from minimum to maximum over the seeds.
 
-    The final evaluation's floor is dotted. Many rows get a panel each, which repeats the first row.
+    The final evaluation's floor is dotted. Raises ValueError for more rows than colours.
     """
     curves = {title: _curve(seeds) for title, seeds in rows.items()}
-    curves = {title: curve for title, curve in curves.items() if len(curve) > 1}
     titles = sorted(curves, key=lambda title: statistics.mean(curves[title][-1][1]))
-    if len(titles) > len(COLOURS):
-        figure = _panels(curves, titles)
-    else:
-        figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
-        for title, colour, dash in zip(titles, COLOURS, DASHES, strict=False):
-            _draw_curve(axis, curves[title], colour, dash, title)
-        floor = next(iter(rows.values()))[0]["evaluation"]["floor"]["frechet_distance"]
-        axis.axhline(floor, color="grey", linestyle=":", label="real images (floor)")
-        axis.set(xlabel="images seen", ylabel="Fréchet distance", xscale="log", yscale="log")
-        axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
-        axis.xaxis.set_major_formatter("{x:,.0f}")
-        axis.legend(reverse=True)  # like the ends of the curves, the highest above
+    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    styles = COLOURS[: len(titles)], DASHES[: len(titles)]
+    for title, colour, dash in zip(titles, *styles, strict=True):
+        _draw_curve(axis, curves[title], colour, dash, title)
+    floor = next(iter(rows.values()))[0]["evaluation"]["floor"]["frechet_distance"]
+    axis.axhline(floor, color="grey", linestyle=":", label="real images (floor)")
+    axis.set(xlabel="images seen", ylabel="Fréchet distance", xscale="log", yscale="log")
+    axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.legend(reverse=True)  # like the ends of the curves, the highest above
     figure.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(figure)
-
-
-def _panels(curves: dict[str, Curve], titles: list[str]) -> Figure:
-    """Draws a panel for each curve but the first one, which is black in all of them."""
-    first = next(iter(curves))
-    others = [title for title in titles if title != first]
-    figure, axes = plt.subplots(
-        -(-len(others) // 3), 3, figsize=(9, 13), sharex=True, sharey=True, layout="constrained"
-    )
-    for axis in axes.flat[len(others) :]:
-        axis.remove()
-    for axis, title in zip(axes.flat, others, strict=False):
-        _draw_curve(axis, curves[first], "black", DASHES[1])
-        _draw_curve(axis, curves[title], COLOURS[0], DASHES[0])
-        axis.set_title("\n".join(textwrap.wrap(title, 34)), fontsize=10)
-        final = f"{statistics.mean(curves[title][-1][1]):.3g}"
-        axis.text(0.95, 0.93, final, ha="right", va="top", transform=axis.transAxes)
-        axis.set(yscale="log")
-        axis.locator_params(axis="x", nbins=3)
-        axis.xaxis.set_major_formatter("{x:,.0f}")
-        axis.grid(alpha=0.3)
-    final = f"{statistics.mean(curves[first][-1][1]):.3g}"
-    figure.suptitle(f"dashed: {first} ({final}); blue: with the change; number: final value")
-    figure.supxlabel("images seen")
-    figure.supylabel("Fréchet distance")
-    return figure
 
 
 def _curve(seeds: list[Seed]) -> Curve:
@@ -80,7 +49,7 @@ def _curve(seeds: list[Seed]) -> Curve:
     return [(images, [run[images] for run in runs]) for images in seen]
 
 
-def _draw_curve(axis: Axes, curve: Curve, colour: str, dash: Any, label: str = "") -> None:
+def _draw_curve(axis: Axes, curve: Curve, colour: str, dash: Any, label: str) -> None:
     seen, values = zip(*curve, strict=True)
     axis.plot(seen, [*map(statistics.mean, values)], color=colour, linestyle=dash, label=label)
     axis.fill_between(seen, [*map(min, values)], [*map(max, values)], color=colour, alpha=0.15)

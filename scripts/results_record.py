@@ -68,7 +68,8 @@ def _evaluated(run_dir: Path, row: Row, minutes: float) -> dict[str, Any]:
     the record has none if the run was made by more than one call.
     """
     calls = json.loads((run_dir / "meta.json").read_text())["calls"]
-    curve = [json.loads(line) for line in (run_dir / "evaluations.jsonl").open()]
+    evaluations = run_dir / "evaluations.jsonl"  # not there without evaluations during the run
+    curve = [json.loads(line) for line in evaluations.open()] if evaluations.exists() else []
     record = {
         "commit": calls[0]["commit"],  # later calls may train nothing
         "machine": machine(),

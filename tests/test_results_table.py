@@ -72,19 +72,32 @@ def test_a_second_network_has_columns_of_its_own(script: ModuleType) -> None:
     assert "| 7 | 0.6 | 0.3 |\n" in page and "| 7 | 0.6 | 0.9 |\n" in page
 
 
-@pytest.mark.parametrize("count", [3, 8])
-def test_no_two_curves_in_a_chart_have_the_same_colour(
-    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_two_curves_have_the_same_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list = []
     monkeypatch.setattr(results_curves.plt, "close", drawn.append)
     monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)  # takes seconds
-    rows = {f"row {number}": [seed(0, number + 1.0)] for number in range(count)}
+    rows = {f"row {number}": [seed(0, number + 1.0)] for number in range(7)}
     results_curves.draw_curves(rows, tmp_path / "curves.png")
     (figure,) = drawn
-    charts = [[line.get_color() for line in axis.lines] for axis in figure.axes]
-    assert all(len(set(chart)) == len(chart) >= 2 for chart in charts)
-    assert sum(map(len, charts)) >= count
+    (axis,) = figure.axes
+    assert len({line.get_color() for line in axis.lines}) == len(axis.lines) == 8
+    with pytest.raises(ValueError, match="shorter than argument"):
+        results_curves.draw_curves({**rows, "row 7": [seed(0, 8.0)]}, tmp_path / "curves.png")
+
+
+def test_ablations_stand_below_their_baselines_and_need_no_curve(script: ModuleType) -> None:
+    write_record(script, f"{fair_baseline('fashion_mnist')}5e-4", seed(0, 5.0))
+    write_record(script, "fashion_mnist, pac 2, 1e-3", {**seed(0, 7.0), "curve": []})
+    _, page, _ = write_pages(script)
+    _, ablations = page.split("### Ablations\n")
+    baseline, pac = (
+        ablations.index("| fashion_mnist, fair"),
+        ablations.index("| fashion_mnist, pac"),
+    )
+    assert baseline < pac and "figures/" not in ablations
+    assert not (script.FIGURES / "results_ablations.png").exists()
 
 
 def test_opening_table_has_the_best_rate_of_the_fair_baseline(script: ModuleType) -> None:
