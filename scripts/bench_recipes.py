@@ -65,7 +65,10 @@ def try_recipe(
 
 def look(images: np.ndarray, cfg: Config) -> dict[str, float]:
     """Compares brightness, contrast and streaks of samples with those of training images."""
-    real = pack(open_source(cfg.data), cfg.data).images[: len(images)]
+    packed = pack(open_source(cfg.data), cfg.data).images
+    # any images, because the first ones of a folder with classes are all of one class
+    chosen = np.random.default_rng(0).permutation(len(packed))[: len(images)]
+    real = packed[np.sort(chosen)]
     energy, real_energy = (stride_energy(torch.tensor(x))[0] for x in (images, real))
     return {
         "mean": float(images.mean() / real.mean()),

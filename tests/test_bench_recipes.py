@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import bench_recipes
+import numpy as np
 import pytest
 from click.testing import CliRunner
+
+from gan.config.settings import Config
 
 
 def test_each_recipe_and_seed_is_run_once(
@@ -20,3 +24,11 @@ def test_each_recipe_and_seed_is_run_once(
     assert [record["recipe"] for record in records] == ["as it is", "larger"]
     assert [record["command"].split("num_steps=")[1] for record in records] == ["4", "2"]
     assert done.output.count("\n| as it is | 32 | 0 |") + done.output.count("| larger |") == 2
+
+
+def test_samples_look_like_images_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_class = np.repeat([0, 200], 500).astype(np.uint8)[:, None, None, None]
+    images = np.broadcast_to(by_class, (1000, 1, 8, 8))
+    monkeypatch.setattr(bench_recipes, "open_source", lambda data: None)
+    monkeypatch.setattr(bench_recipes, "pack", lambda source, data: SimpleNamespace(images=images))
+    assert bench_recipes.look(images[::2], Config())["mean"] == pytest.approx(1, abs=0.15)
