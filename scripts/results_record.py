@@ -14,7 +14,6 @@ from results_rows import ROWS, Row
 
 Seed = dict[str, Any]  # the record of one run
 GAN = [sys.executable, "-m", "gan"]
-_NUM = 5000  # images to evaluate
 
 
 def run(name: str, seed: int, runs: Path) -> Seed:
@@ -74,17 +73,17 @@ def _evaluated(run_dir: Path, row: Row, minutes: float) -> dict[str, Any]:
         "commit": calls[0]["commit"],  # later calls may train nothing
         "machine": machine(),
         "cpu_minutes": minutes if len(calls) == 1 else None,
-        "evaluation": _evaluate(run_dir),
+        "evaluation": _evaluate(run_dir, row),
         "curve": [[at["images_seen"], at["metric/frechet_distance"]] for at in curve],
     }
     if row.second:
-        record["second"] = _evaluate(run_dir, "--features", row.second)
+        record["second"] = _evaluate(run_dir, row, "--features", row.second)
     return record
 
 
-def _evaluate(run_dir: Path, *options: str) -> dict[str, Any]:
+def _evaluate(run_dir: Path, row: Row, *options: str) -> dict[str, Any]:
     """Returns the record of gan evaluate: values, floor, counts, seeds, and the files' hashes."""
-    command = [*GAN, "evaluate", str(run_dir), "--num", str(_NUM), "--json", *options]
+    command = [*GAN, "evaluate", str(run_dir), "--num", str(row.num), "--json", *options]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 

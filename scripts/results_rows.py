@@ -10,6 +10,7 @@ class Row(NamedTuple):
     config: str
     changes: tuple[str, ...] = ()
     second: str | None = None  # another feature network that evaluates the run too
+    num: int = 5000  # images to evaluate
 
 
 def _rate(value: str) -> tuple[str, ...]:
@@ -101,6 +102,7 @@ ROWS = {
     **_longer("MNIST", "mnist", 32_000),
     **_FASHION,
     **_ablations(_FASHION, best="1e-3"),
+    "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
     **_longer("CIFAR-10", "cifar10", 32_000, "photos"),
     **_compared("CelebA, 64 pixels", "celeba64", 64_000, 16, "photos"),

@@ -35,6 +35,8 @@ COLUMNS = {
     "density": "density",
     "class_balance": "class balance, KL",
     "sliced_wasserstein_mean": "sliced W.",
+    "modes": "modes",
+    "modes_kl": "modes, KL",
 }
 HEADS = ("data", "samples", "labels", "images", "CPU minutes", "distance", "floor",
          "published recipe", "fair baseline", "factor", "at most half")  # fmt: skip
@@ -69,11 +71,13 @@ def _compared(records: Records) -> list[list[str]]:
         baseline = records[best]
         published = records.get(f"{name}, published recipe")
         config = Path(ROWS[name].config)
-        given = load_config(config).model.conditional
+        cfg = load_config(config)
+        length = cfg.train.num_steps * cfg.train.batch_size
         rate = best.removeprefix(fair_baseline(name))
         lines.append([
             f"`{config.stem}`", f"![samples](figures/{_samples(name)})",
-            "given" if given else "none", f"{_images(ours):,.0f}",
+            "given" if cfg.model.conditional else "none",
+            f"{_images(ours):,.0f} ({_images(ours) / length:.0%})",
             f"{_minutes(ours)} and {_minutes(baseline)}",
             _distance(ours), _number(_floor(ours)), _distance(published) if published else "",
             f"{_distance(baseline)} ({rate})",
