@@ -136,6 +136,17 @@ def test_class_does_not_dominate_the_first_logits() -> None:
     assert logits.abs().max() < 5
 
 
+def test_extra_layers_of_d_keep_the_size_and_come_before_the_head() -> None:
+    plain = Discriminator(ModelConfig(d_width=4), (3, 32, 32))
+    deeper = Discriminator(ModelConfig(d_width=4, d_extra_layers=2), (3, 32, 32))
+    assert [*map(str, deeper.features[: len(plain.features)])] == [*map(str, plain.features)]
+    convs = [m for m in deeper.features[len(plain.features) :] if isinstance(m, torch.nn.Conv2d)]
+    assert [conv.weight.shape for conv in convs] == [(16, 16, 3, 3)] * 2
+    assert deeper(torch.randn(5, 3, 32, 32)).logits.shape == (5,)
+    spectral = Discriminator(ModelConfig(d_norm="spectral", d_extra_layers=1), (3, 32, 32))
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in spectral.modules())
+
+
 def test_pac_joins_neighbours() -> None:
     torch.manual_seed(0)
     d = Discriminator(ModelConfig(pac=2, d_width=4, d_norm=None), (1, 28, 28))

@@ -97,6 +97,9 @@ class ModelConfig(Section):
     d_norm: Literal["batch", "spectral"] | None = _setting(
         "batch", "normalisation in the discriminator"
     )
+    d_extra_layers: int = _setting(
+        0, "3x3 convolutions after D's last halving; one helps on varied photographs", ge=0, le=4
+    )
     pac: Literal[1, 2] = _setting(1, "images that D sees as one input (PacGAN)")
 
 

@@ -32,10 +32,10 @@ class Discriminator(nn.Module):
     """Maps images (N, C, H, W), and labels (N,) when conditional, to Scores.
 
     Strided convolutions and LeakyReLU 0.2, no normalisation after the first, one last convolution
-    over the whole base (Radford et al., 2015). P = model.pac images are joined by channel (Lin
-    et al., 2018). Classes enter by projection (Miyato and Koyama, 2018): the logit is the head's
-    plus the product of the features with the vector of the class. The products with the vectors of
-    all classes are the class logits.
+    over the whole base (Radford et al., 2015). Before the last one come model.d_extra_layers 3x3
+    convolutions. P = model.pac images are joined by channel (Lin et al., 2018). Classes enter by
+    projection (Miyato and Koyama, 2018): the logit is the head's plus the product of the features
+    with the vector of the class. The products with the vectors of all classes are the class logits.
     """
 
     def __init__(
@@ -51,6 +51,11 @@ class Discriminator(nn.Module):
             padding = (cfg.kernel - 1) // 2
             layers.append(nn.Conv2d(shallow, deep, cfg.kernel, 2, padding, bias=bias))
             if cfg.d_norm == "batch" and level > 0:
+                layers.append(nn.BatchNorm2d(deep))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        for _ in range(cfg.d_extra_layers):
+            layers.append(nn.Conv2d(deep, deep, 3, padding=1, bias=bias))
+            if cfg.d_norm == "batch":
                 layers.append(nn.BatchNorm2d(deep))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         self.pac = cfg.pac

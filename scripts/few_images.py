@@ -1,0 +1,159 @@
+"""Measures how many images a GAN needs: trains on folders of different sizes, as long each.
+
+    python scripts/few_images.py --size 100 --size 27097
+    python scripts/few_images.py --size 100 --recipe "translation: train.augment=translate"
+    python scripts/few_images.py   # only write the page
+
+A folder has the first so many faces of one random order of CelebA's training images, and is trained
+by configs/folder.yaml, with the changes of the recipe. The samples are compared with all faces, by
+the network `faces`. Each training becomes a line of docs/results/few_images.jsonl and is not
+repeated. Writes the table in docs/few_images.md and docs/figures/few_images.png.
+"""
+
+import json
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from benchmark_parts import machine
+from PIL import Image, ImageDraw
+from results_record import cpu_seconds, require_clean_source
+from results_table import with_generated
+
+from gan.analysis.evaluate import memorisation, nearest_training
+from gan.config.reader import load_config
+from gan.data.datasets import open_source
+from gan.data.pack import PackedImages, pack
+from gan.metrics.reference import choose_network, held_out_images, make_reference
+from gan.metrics.scores import score
+from gan.pretrained.load import read_source
+from gan.sampling import Trained, grid, load_trained, to_pil
+from gan.training.loop import train
+from gan.training.run_dir import source_commit
+
+RECORDS, PAGE = Path("docs/results/few_images.jsonl"), Path("docs/few_images.md")
+BEGIN = "<!-- made by scripts/few_images.py -->"
+FIGURE = Path("docs/figures/few_images.png")
+CPU = torch.device("cpu")
+_SHOWN = 10  # samples of each training in the figure
+Record = dict[str, Any]
+
+
+def make_folder(images: np.ndarray, size: int, folder: Path) -> None:
+    """Writes the first images (N, C, H, W) of a random order as files, unless they are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if sum(1 for _ in folder.iterdir()) == size:
+        return
+    for number in np.random.default_rng(0).permutation(len(images))[:size]:
+        to_pil(images[number].transpose(1, 2, 0)).save(folder / f"{number:06}.png")
+
+
+def measure(trained: Trained, own: PackedImages, everything: PackedImages, num: int) -> Record:
+    """Scores samples against all images, and compares them with the `own` ones of the training."""
+    data = load_config("configs/celeba64.yaml").data
+    network = choose_network(data, CPU)
+    reference = make_reference(everything, held_out_images(data), network, num=num, seed=0)
+    images = trained.images(trained.latents(reference.num, seed=0))
+    found = score(images, reference)
+    names = ("frechet_distance", "precision", "recall")
+    copies = memorisation(images, replace(reference, train=own, floor_rows=None))
+    return {name: found[name] for name in names} | copies
+
+
+def sheet(trained: Trained, own: PackedImages) -> np.ndarray:
+    """Returns samples (first row) and the training images nearest to them, as (H, W, C)."""
+    images = trained.images(trained.latents(_SHOWN, seed=0))
+    _, where = nearest_training(images, own, np.arange(len(own)))
+    return grid(np.concatenate([images, own.images[where.numpy()]]), columns=_SHOWN)
+
+
+def run(size: int, name: str, changes: list[str], images: int, num: int, runs: Path) -> Record:
+    """Trains on one folder with one recipe; returns its record. Keeps its part of the figure."""
+    require_clean_source()
+    faces = load_config("configs/celeba64.yaml").data
+    everything = pack(open_source(faces), faces)
+    folder = runs / f"{size}_images"
+    make_folder(everything.images, size, folder)
+    steps = images // load_config("configs/folder.yaml", changes).train.batch_size
+    words = [f"data.root={folder.resolve()}", f"train.num_steps={steps}", *changes]
+    cfg = load_config("configs/folder.yaml", words)
+    run_dir = runs / "".join(c if c.isalnum() else "_" for c in f"{size} {name}")
+    before = cpu_seconds(resource.RUSAGE_SELF)
+    train(cfg, run_dir, "cpu", read=read_source)
+    minutes = (cpu_seconds(resource.RUSAGE_SELF) - before) / 60
+    trained, own = load_trained(run_dir, CPU), pack(open_source(cfg.data), cfg.data)
+    Image.fromarray(sheet(trained, own)).save(run_dir / "sheet.png")
+    return {
+        "size": size,
+        "recipe": name,
+        "changes": changes,
+        "images": images,
+        "cpu_minutes": minutes,
+        "commit": source_commit(),
+        "machine": machine(),
+        "values": measure(trained, own, everything, num),
+    }
+
+
+def table(records: list[Record]) -> str:
+    """Returns the table of all trainings: by size, then in the order in which they were made."""
+    lines = [
+        "| your images | recipe | distance | precision | recall | near copies | CPU minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for record in sorted(records, key=lambda record: record["size"]):
+        at = record["values"]
+        lines.append(
+            f"| {record['size']:,} | {record['recipe']} | {at['frechet_distance']:.1f} "
+            f"| {at['precision']:.2f} | {at['recall']:.2f} | {at['near_copies']:.0%} "
+            f"| {record['cpu_minutes']:.0f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def draw(records: list[Record], runs: Path) -> None:
+    """Draws samples and their nearest training images, for the trainings by the config itself."""
+    shown = sorted((r for r in records if not r["changes"]), key=lambda record: record["size"])
+    sheets = [
+        Image.open(runs / f"{record['size']}_{record['recipe']}" / "sheet.png") for record in shown
+    ]
+    label = 16
+    height = sum(sheet.height + label for sheet in sheets)
+    figure = Image.new("RGB", (max(sheet.width for sheet in sheets), height), "white")
+    top = 0
+    for record, part in zip(shown, sheets, strict=True):
+        text = f"{record['size']:,} images: samples, and below each the nearest of these images"
+        ImageDraw.Draw(figure).text((2, top + 2), text, fill="black")
+        figure.paste(part, (0, top + label))
+        top += part.height + label
+    figure.save(FIGURE)
+
+
+@click.command()
+@click.option("--size", "sizes", multiple=True, type=int, help="Images of a folder; repeatable.")
+@click.option("--recipe", default="folder:", metavar="'NAME: KEY=VALUE ...'", show_default=True)
+@click.option("--images", default=96_000, show_default=True, help="Images seen in training.")
+@click.option("--num", default=2903, show_default=True, help="Samples to compare.")
+@click.option("--runs", default="runs/few_images", show_default=True,
+              type=click.Path(path_type=Path))  # fmt: skip
+def main(sizes: tuple[int, ...], recipe: str, images: int, num: int, runs: Path) -> None:
+    """Trains on folders of faces, and writes the page about them."""
+    records = [json.loads(line) for line in RECORDS.open()] if RECORDS.exists() else []
+    name, _, changes = recipe.partition(":")
+    for size in sizes:
+        if any((r["size"], r["recipe"], r["images"]) == (size, name, images) for r in records):
+            continue
+        records.append(run(size, name, changes.split(), images, num, runs))
+        with RECORDS.open("a") as file:
+            file.write(json.dumps(records[-1]) + "\n")
+    if not sizes:
+        PAGE.write_text(with_generated(PAGE.read_text(), table(records), BEGIN))
+        draw(records, runs)
+
+
+if __name__ == "__main__":
+    main()
