@@ -6,8 +6,9 @@
 
 A folder has the first so many faces of one random order of CelebA's training images, and is trained
 by configs/folder.yaml, with the changes of the recipe. The samples are compared with all faces, by
-the network `faces`. Each training becomes a line of docs/results/few_images.jsonl and is not
-repeated. Writes the table in docs/few_images.md and docs/figures/few_images.png.
+the network `faces`, and with the nearest images of their folder. Each training becomes a line of
+docs/results/few_images.jsonl and is not repeated. Writes the table in docs/few_images.md and
+docs/figures/few_images.png.
 """
 
 import json
@@ -38,6 +39,7 @@ from gan.training.run_dir import source_commit
 RECORDS, PAGE = Path("docs/results/few_images.jsonl"), Path("docs/few_images.md")
 BEGIN = "<!-- made by scripts/few_images.py -->"
 FIGURE = Path("docs/figures/few_images.png")
+SOURCE, NETWORK = "configs/celeba64.yaml", "faces"  # of all images
 CPU = torch.device("cpu")
 _SHOWN = 10  # samples of each training in the figure
 Record = dict[str, Any]
@@ -54,8 +56,8 @@ def make_folder(images: np.ndarray, size: int, folder: Path) -> None:
 
 def measure(trained: Trained, own: PackedImages, everything: PackedImages, num: int) -> Record:
     """Scores samples against all images, and compares them with the `own` ones of the training."""
-    data = load_config("configs/celeba64.yaml").data
-    network = choose_network(data, CPU)
+    data = load_config(SOURCE).data
+    network = choose_network(data, CPU, NETWORK)
     reference = make_reference(everything, held_out_images(data), network, num=num, seed=0)
     images = trained.images(trained.latents(reference.num, seed=0))
     found = score(images, reference)
@@ -74,14 +76,14 @@ def sheet(trained: Trained, own: PackedImages) -> np.ndarray:
 def run(size: int, name: str, changes: list[str], images: int, num: int, runs: Path) -> Record:
     """Trains on one folder with one recipe; returns its record. Keeps its part of the figure."""
     require_clean_source()
-    faces = load_config("configs/celeba64.yaml").data
+    faces = load_config(SOURCE).data
     everything = pack(open_source(faces), faces)
     folder = runs / f"{size}_images"
     make_folder(everything.images, size, folder)
     steps = images // load_config("configs/folder.yaml", changes).train.batch_size
     words = [f"data.root={folder.resolve()}", f"train.num_steps={steps}", *changes]
     cfg = load_config("configs/folder.yaml", words)
-    run_dir = runs / "".join(c if c.isalnum() else "_" for c in f"{size} {name}")
+    run_dir = runs / _file_name(size, name)
     before = cpu_seconds(resource.RUSAGE_SELF)
     train(cfg, run_dir, "cpu", read=read_source)
     minutes = (cpu_seconds(resource.RUSAGE_SELF) - before) / 60
@@ -97,6 +99,10 @@ def run(size: int, name: str, changes: list[str], images: int, num: int, runs: P
         "machine": machine(),
         "values": measure(trained, own, everything, num),
     }
+
+
+def _file_name(size: int, recipe: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in f"{size} {recipe}")
 
 
 def table(records: list[Record]) -> str:
@@ -118,9 +124,7 @@ def table(records: list[Record]) -> str:
 def draw(records: list[Record], runs: Path) -> None:
     """Draws samples and their nearest training images, for the trainings by the config itself."""
     shown = sorted((r for r in records if not r["changes"]), key=lambda record: record["size"])
-    sheets = [
-        Image.open(runs / f"{record['size']}_{record['recipe']}" / "sheet.png") for record in shown
-    ]
+    sheets = [Image.open(runs / _file_name(r["size"], r["recipe"]) / "sheet.png") for r in shown]
     label = 16
     height = sum(sheet.height + label for sheet in sheets)
     figure = Image.new("RGB", (max(sheet.width for sheet in sheets), height), "white")
