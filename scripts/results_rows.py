@@ -83,13 +83,14 @@ def _ablations(baselines: dict[str, Row], best: str) -> dict[str, Row]:
     """
 
     def changed(what: str, rate: str, changes: tuple[str, ...]) -> dict[str, Row]:
-        base = baselines[f"{fair_baseline(ABLATED)}{rate}"]
-        row = base._replace(group=ABLATIONS, changes=(*base.changes, *changes, *_NO_CURVE))
+        base = baselines[f"{fair_baseline(ABLATED)}{best}"]
+        others = [change for change in base.changes if "learning_rate=" not in change]
+        row = base._replace(group=ABLATIONS, changes=(*others, *_rate(rate), *changes, *_NO_CURVE))
         return {f"{ABLATED}, {what}, {rate}": row}
 
     rows: dict[str, Row] = {}
     for what, changes in _METHODS.items():
-        for rate in RATES:
+        for rate in (*RATES, "2e-3"):  # all four were best at 1e-3, the end of the first sweep
             rows |= changed(what, rate, changes)
     for what, changes in _SMALL_CHANGES.items():
         rows |= changed(what, best, changes)
