@@ -105,7 +105,7 @@ ROWS = {
     **_ablations(_FASHION, best="1e-3"),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
-    **_longer("CIFAR-10", "cifar10", 32_000, "photos"),
+    **_longer("CIFAR-10", "cifar10", 12_000, "photos"),
     **_compared("CelebA, 64 pixels", "celeba64", 64_000, 16, "photos"),
     **_longer("CelebA, 64 pixels", "celeba64", 21_681, "photos"),
 }
