@@ -136,24 +136,24 @@ def table(record: dict[str, Any]) -> str:
 def page(record: dict[str, Any], cfg: Config) -> str:
     """Returns the text of docs/checkerboard.md."""
     runs, real = record["runs"], record["real"]
-    seeds = len(next(iter(runs.values())))
-    k4, (name, most) = runs["transposed, k4"], _largest(runs)
+    name, most = _largest(runs)
+    seeds, energy = len(runs[name]), _spread(runs[name], "energy_end", 1000)
     answer = "no" if most <= max(real.values()) else "yes"
     images = cfg.train.num_steps * cfg.train.batch_size
     return f"""# The checkerboard, measured
 
 Does the layer that doubles the size leave a pattern in the images? **In an untrained generator
-yes; after training {answer}**: the energy at the stride of transposed convolutions (k4) is
-{_spread(k4, "energy_end", 1000)} ‰, the largest of all is {1000 * most:.2f} ‰ ({name}). Real images
-have {1000 * real["training"]:.2f} ‰ (training) and {1000 * real["held out"]:.2f} ‰ (held out).
+yes; after training {answer}**: the largest energy at the stride is {energy} ‰
+({name}); real images have {1000 * real["training"]:.2f} ‰ (training) and
+{1000 * real["held out"]:.2f} ‰ (held out).
 
 {table(record)}
 
 ![Spectra and samples of the four layers and of real images](figures/checkerboard.png)
 
 Mean ± standard deviation over {seeds} seeds. All had the same training, {images:,} images of
-{cfg.data.source} ({cfg.train.num_steps:,} steps of {cfg.train.batch_size}); only this layer
-differs. {record["machine"]}, commit {record["commit"]}:
+`{cfg.data.source}` in batches of {cfg.train.batch_size}; only this layer differs.
+{record["machine"]}, commit {record["commit"]}:
 
 ```bash
 {record["command"]}

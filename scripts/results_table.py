@@ -182,8 +182,11 @@ def _without_empty(heads: list[str], lines: list[list[str]]) -> tuple[list[str],
 
 def spread(values: list[float]) -> str:
     """Returns mean ± standard deviation."""
-    deviation = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{_number(mean(values))}{deviation}"
+    if len(values) == 1:
+        return _number(mean(values))
+    deviation = stdev(values)
+    shown = f"{deviation:.0f}" if deviation >= 100 else f"{deviation:.2g}"  # not 1.6e+02
+    return f"{_number(mean(values))} ± {shown}"
 
 
 def end_over_best(curve: list[tuple[int, float]]) -> float:
