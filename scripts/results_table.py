@@ -133,8 +133,9 @@ def by_group(records: Records) -> dict[str, Records]:
 
 def _beside(group: str, records: Records) -> Records:
     """Returns the rows of another group to show above these: the baselines of the ablations."""
-    baselines = fair_baseline(ABLATED) if group == ABLATIONS else None
-    return {name: records[name] for name in records if baselines and name.startswith(baselines)}
+    if group != ABLATIONS:
+        return {}
+    return {name: records[name] for name in records if name.startswith(fair_baseline(ABLATED))}
 
 
 def _has_curves(rows: Records) -> bool:

@@ -98,7 +98,7 @@ class ModelConfig(Section):
         "batch", "normalisation in the discriminator"
     )
     d_extra_layers: int = _setting(
-        0, "3x3 convolutions after D's last halving; one helps on varied photographs", ge=0, le=4
+        0, "3x3 convolutions after D's last halving; one helps on CIFAR-10", ge=0, le=4
     )
     pac: Literal[1, 2] = _setting(1, "images that D sees as one input (PacGAN)")
 

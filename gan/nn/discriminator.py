@@ -49,15 +49,11 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for level, (shallow, deep) in enumerate(itertools.pairwise(widths)):
             padding = (cfg.kernel - 1) // 2
-            layers.append(nn.Conv2d(shallow, deep, cfg.kernel, 2, padding, bias=bias))
-            if cfg.d_norm == "batch" and level > 0:
-                layers.append(nn.BatchNorm2d(deep))
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            conv = nn.Conv2d(shallow, deep, cfg.kernel, 2, padding, bias=bias)
+            layers += _activated(conv, cfg.d_norm == "batch" and level > 0)
         for _ in range(cfg.d_extra_layers):
-            layers.append(nn.Conv2d(deep, deep, 3, padding=1, bias=bias))
-            if cfg.d_norm == "batch":
-                layers.append(nn.BatchNorm2d(deep))
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            conv = nn.Conv2d(deep, deep, 3, padding=1, bias=bias)
+            layers += _activated(conv, cfg.d_norm == "batch")
         self.pac = cfg.pac
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(widths[-1], 1, (height >> levels, width >> levels), bias=bias)
@@ -84,3 +80,8 @@ class Discriminator(nn.Module):
         class_logits = linear(features.sum((2, 3)), self.embedding.weight)  # (N/P, K)
         classes = labels.unflatten(0, (-1, self.pac))  # type: ignore[union-attr]  # (N/P, P)
         return Scores(logits + class_logits.gather(1, classes).sum(1), class_logits)
+
+
+def _activated(conv: nn.Conv2d, batch_norm: bool) -> list[nn.Module]:
+    norms = [nn.BatchNorm2d(conv.out_channels)] if batch_norm else []
+    return [conv, *norms, nn.LeakyReLU(0.2, inplace=True)]
