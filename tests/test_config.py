@@ -60,6 +60,14 @@ def test_all_errors_are_reported_at_once_with_file_key_and_value(tmp_path: Path)
     assert "unknown key 'modle'; did you mean 'model'?" in text
 
 
+def test_the_keys_of_a_section_are_listed_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_config({"train": {"qq": 1, "zz": 2}}, origin="x")
+    text = str(error.value)
+    assert "x: unknown key 'train.qq'\n" in text and "unknown key 'train.zz'" in text
+    assert text.count("keys of train: seed, batch_size") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -223,6 +223,16 @@ def test_any_value_in_the_description_gives_images_or_a_short_error(
         assert 0 < len(str(error)) < 1000
 
 
+def test_many_unknown_keys_give_a_short_error(conditional_run: Path, tmp_path: Path) -> None:
+    write_folder(read_source(conditional_run), tmp_path)
+    values = json.loads((tmp_path / CONFIG).read_text())
+    values["config"]["train"] = dict.fromkeys(map(str, range(1000)))
+    (tmp_path / CONFIG).write_text(json.dumps(values))
+    with pytest.raises(BadCheckpoint, match=r"config\.json: unknown key 'train\.0'") as error:
+        read_folder(tmp_path)
+    assert len(str(error.value)) < 1000
+
+
 def test_a_discriminator_ships_on_request(conditional_run: Path, tmp_path: Path) -> None:
     checkpoint = read_source(conditional_run)
     write_folder(checkpoint, tmp_path, discriminator=True)

@@ -51,8 +51,9 @@ def parse_config(values: Any, *, origin: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = dict.fromkeys(f"{origin}: {_explain(problem)}" for problem in error.errors())
-        raise ConfigError("\n".join(lines)) from None
+        lines = (line for problem in error.errors() for line in _explain(problem).split("\n"))
+        # the keys of a section are listed once
+        raise ConfigError("\n".join(dict.fromkeys(f"{origin}: {line}" for line in lines))) from None
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -136,7 +137,8 @@ def _suggestion(keys: list[str]) -> str:
     section: Any = Config if len(keys) == 1 else Config.model_fields[keys[0]].annotation
     valid = list(section.model_fields)
     near = difflib.get_close_matches(keys[-1], valid, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; valid keys: {', '.join(valid)}"
+    where = f"keys of {keys[0]}" if len(keys) == 2 else "sections"
+    return f"; did you mean {near[0]!r}?" if near else f"\nthe {where}: {', '.join(valid)}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def read_folder(folder: Path) -> Checkpoint:
     try:
         cfg = parse_config(values["config"], origin=str(path))
     except ConfigError as error:
-        raise BadCheckpoint(str(error)) from None
+        raise BadCheckpoint(str(error).split("\n")[0]) from None  # no person edits this file
     shape, num_classes = cfg.data.image_shape, len(values["classes"])
     with torch.device("meta"):
         generator = Generator(cfg.model, shape, num_classes)
