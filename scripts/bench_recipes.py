@@ -25,6 +25,7 @@ from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.sampling import load_trained
 from gan.training.loop import train
+from gan.training.run import Ending
 from gan.training.run_dir import source_commit
 
 RECORDS = Path("docs/results/recipes.jsonl")
@@ -44,7 +45,7 @@ def try_recipe(
     words = [*changes, f"train.seed={seed}", "train.evaluate_every_steps=null"]
     words.append(f"train.num_steps={images // load_config(config, words).train.batch_size}")
     run_dir = run_dir / f"seed{seed}"
-    train(load_config(config, words), run_dir)
+    train_whole(load_config(config, words), run_dir)
     trained = load_trained(run_dir, CPU)
     return {
         "config": Path(config).stem,
@@ -61,6 +62,12 @@ def try_recipe(
         },
         "look": look(trained.images(trained.latents(num, 0), trained.labels(num, 0)), trained.cfg),
     }
+
+
+def train_whole(cfg: Config, run_dir: Path) -> None:
+    """Trains to the end, or raises click.ClickException if the run was interrupted."""
+    if train(cfg, run_dir).ending != Ending.DONE:
+        raise click.ClickException(f"{run_dir} was interrupted; give the same command to resume")
 
 
 def look(images: np.ndarray, cfg: Config) -> dict[str, float]:

@@ -38,9 +38,9 @@ def run(name: str, seed: int, runs: Path) -> Seed:
             )
         return record
     require_clean_source()
-    before = _cpu_seconds()
+    before = cpu_seconds(resource.RUSAGE_CHILDREN)
     subprocess.run([*GAN, *train, "--run-dir", str(run_dir)], check=True)
-    minutes = (_cpu_seconds() - before) / 60
+    minutes = (cpu_seconds(resource.RUSAGE_CHILDREN) - before) / 60
     record = {"seed": seed, "command": command, **_evaluated(run_dir, row, minutes)}
     done.write_text(json.dumps(record))
     return record
@@ -54,9 +54,10 @@ def require_clean_source() -> None:
         raise click.ClickException(f"a record needs a clean commit; commit these first:\n{changed}")
 
 
-def _cpu_seconds() -> float:
-    """Returns the CPU seconds of all processes that this one started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+def cpu_seconds(of: int) -> float:
+    """Returns the CPU seconds of this process (resource.RUSAGE_SELF), or of those that it started
+    and that have ended (RUSAGE_CHILDREN)."""
+    used = resource.getrusage(of)
     return used.ru_utime + used.ru_stime
 
 

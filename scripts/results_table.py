@@ -197,10 +197,10 @@ def end_over_best(curve: list[tuple[int, float]]) -> float:
     return medians[-1] / min(medians)
 
 
-def with_generated(page: str, generated: str) -> str:
+def with_generated(page: str, generated: str, begin: str = BEGIN) -> str:
     """Returns the page with the text between its two marks replaced."""
-    before, _, rest = page.partition(BEGIN)
-    return before + BEGIN + "\n" + generated + END + rest.partition(END)[2]
+    before, _, rest = page.partition(begin)
+    return before + begin + "\n" + generated + END + rest.partition(END)[2]
 
 
 def pages() -> dict[Path, Callable[[Records], str]]:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from gan.config.settings import Config
+from gan.training.run import Ending
 
 
 def test_each_recipe_and_seed_is_run_once(
@@ -24,6 +25,17 @@ def test_each_recipe_and_seed_is_run_once(
     assert [record["recipe"] for record in records] == ["as it is", "larger"]
     assert [record["command"].split("num_steps=")[1] for record in records] == ["4", "2"]
     assert done.output.count("\n| as it is | 32 | 0 |") + done.output.count("| larger |") == 2
+
+
+def test_an_interrupted_run_makes_no_record(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_recipes, "RECORDS", tmp_path / "recipes.jsonl")
+    ended = SimpleNamespace(ending=Ending.TERMINATED)
+    monkeypatch.setattr(bench_recipes, "train", lambda cfg, run_dir: ended)
+    done = CliRunner().invoke(bench_recipes.main, [str(config), "--recipe", "as it is:"])
+    assert done.exit_code == 1 and "was interrupted" in done.output
+    assert not (tmp_path / "recipes.jsonl").exists()
 
 
 def test_samples_look_like_images_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,174 @@
+"""Measures how many images a GAN needs: trains on folders of different sizes, as long each.
+
+    python scripts/few_images.py celeba64 --size 100 --size 27097
+    python scripts/few_images.py cifar10 --size 100 --recipe "translation: train.augment=translate"
+    python scripts/few_images.py   # only write the page
+
+A folder has the first so many training images of one random order, and is trained by
+configs/folder.yaml at their size, with the changes of the recipe. The samples are compared with all
+images, by the network of the data, and with the nearest images of their folder. Each training
+becomes a line of docs/results/few_images.jsonl and is not repeated. Writes the tables in
+docs/few_images.md and docs/figures/few_images.png.
+"""
+
+import json
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from bench_recipes import train_whole
+from benchmark_parts import machine
+from PIL import Image, ImageDraw
+from results_record import cpu_seconds, require_clean_source
+from results_table import with_generated
+
+from gan.analysis.evaluate import memorisation, nearest_training
+from gan.config.reader import load_config
+from gan.data.datasets import open_source
+from gan.data.pack import PackedImages, pack
+from gan.metrics.reference import choose_network, held_out_images, make_reference
+from gan.metrics.scores import score
+from gan.sampling import Trained, grid, load_trained, to_pil
+from gan.training.run_dir import source_commit
+
+RECORDS, PAGE = Path("docs/results/few_images.jsonl"), Path("docs/few_images.md")
+BEGIN = "<!-- made by scripts/few_images.py -->"
+FIGURE = Path("docs/figures/few_images.png")
+CONFIGS = Path("configs")
+NETWORKS = {"celeba64": "faces", "cifar10": "cifar10"}  # config of all images: network
+CPU = torch.device("cpu")
+_SHOWN = 10  # samples of each training in the figure
+Record = dict[str, Any]
+
+
+def make_folder(images: np.ndarray, size: int, folder: Path) -> None:
+    """Writes the first images (N, C, H, W) of a random order as files, unless they are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if sum(1 for _ in folder.iterdir()) == size:
+        return
+    for number in np.random.default_rng(0).permutation(len(images))[:size]:
+        to_pil(images[number].transpose(1, 2, 0)).save(folder / f"{number:06}.png")
+
+
+def measure(trained: Trained, own: PackedImages, name: str, num: int) -> Record:
+    """Scores samples against all images of config `name`, and compares them with the `own` ones of
+    the training."""
+    data = load_config(CONFIGS / f"{name}.yaml").data
+    network = choose_network(data, CPU, NETWORKS[name])
+    packed = pack(open_source(data), data)
+    reference = make_reference(packed, held_out_images(data), network, num=num, seed=0)
+    images = trained.images(trained.latents(reference.num, seed=0))
+    found = score(images, reference)
+    names = ("frechet_distance", "precision", "recall")
+    copies = memorisation(images, replace(reference, train=own, floor_rows=None))
+    return {name: found[name] for name in names} | copies
+
+
+def sheet(trained: Trained, own: PackedImages) -> np.ndarray:
+    """Returns samples (first row) and the training images nearest to them, as (H, W, C)."""
+    images = trained.images(trained.latents(_SHOWN, seed=0))
+    _, where = nearest_training(images, own, np.arange(len(own)))
+    return grid(np.concatenate([images, own.images[where.numpy()]]), columns=_SHOWN)
+
+
+def run(
+    data: str, size: int, recipe: str, changes: list[str], images: int, num: int, runs: Path
+) -> Record:
+    """Trains on one folder with one recipe; returns its record. Keeps its part of the figure."""
+    require_clean_source()
+    all_images = load_config(CONFIGS / f"{data}.yaml").data
+    folder = runs / data / f"{size}_images"
+    make_folder(pack(open_source(all_images), all_images).images, size, folder)
+    words = [f"data.root={folder.resolve()}", f"data.image_size={all_images.image_size}", *changes]
+    batch = load_config("configs/folder.yaml", words).train.batch_size
+    cfg = load_config("configs/folder.yaml", [*words, f"train.num_steps={images // batch}"])
+    run_dir = runs / data / _file_name(size, recipe)
+    before = cpu_seconds(resource.RUSAGE_SELF)
+    train_whole(cfg, run_dir)
+    minutes = (cpu_seconds(resource.RUSAGE_SELF) - before) / 60
+    trained, own = load_trained(run_dir, CPU), pack(open_source(cfg.data), cfg.data)
+    Image.fromarray(sheet(trained, own)).save(run_dir / "sheet.png")
+    return {
+        "data": data,
+        "size": size,
+        "recipe": recipe,
+        "changes": changes,
+        "images": trained.checkpoint.images_seen,
+        "cpu_minutes": minutes,
+        "commit": source_commit(),
+        "machine": machine(),
+        "values": measure(trained, own, data, num),
+    }
+
+
+def _file_name(size: int, recipe: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in f"{size} {recipe}")
+
+
+def table(records: list[Record]) -> str:
+    """Returns the table of all trainings: by data and size, then as they were made."""
+    lines = [
+        "| data | your images | recipe | distance | precision | recall | near copies "
+        "| CPU minutes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for record in sorted(records, key=lambda record: (record["data"], record["size"])):
+        at = record["values"]
+        lines.append(
+            f"| {record['data']} | {record['size']:,} | {record['recipe']} "
+            f"| {at['frechet_distance']:.1f} | {at['precision']:.2f} | {at['recall']:.2f} "
+            f"| {at['near_copies']:.0%} | {record['cpu_minutes']:.1f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def draw(records: list[Record], runs: Path) -> None:
+    """Draws faces and their nearest training images, for the trainings by the config itself."""
+    chosen = [r for r in records if r["data"] == "celeba64" and not r["changes"]]
+    shown = sorted(chosen, key=lambda record: record["size"])
+    files = [runs / r["data"] / _file_name(r["size"], r["recipe"]) / "sheet.png" for r in shown]
+    sheets = [Image.open(file) for file in files]
+    label = 16
+    height = sum(sheet.height + label for sheet in sheets)
+    figure = Image.new("RGB", (max(sheet.width for sheet in sheets), height), "white")
+    top = 0
+    for record, part in zip(shown, sheets, strict=True):
+        text = f"{record['size']:,} images: samples, and below each the nearest of these images"
+        ImageDraw.Draw(figure).text((2, top + 2), text, fill="black")
+        figure.paste(part, (0, top + label))
+        top += part.height + label
+    figure.save(FIGURE)
+
+
+@click.command()
+@click.argument("data", required=False, type=click.Choice([*NETWORKS]))
+@click.option("--size", "sizes", multiple=True, type=int, help="Images of a folder; repeatable.")
+@click.option("--recipe", default="folder:", metavar="'NAME: KEY=VALUE ...'", show_default=True)
+@click.option("--images", default=64_000, show_default=True, help="Images seen in training.")
+@click.option("--num", default=2903, show_default=True, help="Samples to compare.")
+@click.option("--runs", default="runs/few_images", show_default=True,
+              type=click.Path(path_type=Path))  # fmt: skip
+def main(
+    data: str | None, sizes: tuple[int, ...], recipe: str, images: int, num: int, runs: Path
+) -> None:
+    """Trains on folders of images of DATA; without it, writes the page about all trainings."""
+    records = [json.loads(line) for line in RECORDS.open()] if RECORDS.exists() else []
+    if data is None:
+        PAGE.write_text(with_generated(PAGE.read_text(), table(records), BEGIN))
+        draw(records, runs)
+        return
+    name, _, changes = recipe.partition(":")
+    done = {(r["data"], r["size"], r["recipe"]) for r in records}
+    for size in sizes:
+        if (data, size, name) not in done:
+            record = run(data, size, name, changes.split(), images, num, runs)
+            with RECORDS.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""scripts/few_images.py on drawn images."""
+
+import json
+from pathlib import Path
+
+import few_images
+import pytest
+import yaml
+from click.testing import CliRunner
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for the records and pages of the script, which takes drawn images for faces."""
+    data = {"source": "synthetic", "image_size": 64, "channels": 3, "root": str(tmp_path)}
+    (tmp_path / "celeba64.yaml").write_text(yaml.safe_dump({"data": data}))
+    (tmp_path / "page.md").write_text(f"# Page\n{few_images.BEGIN}\n<!-- end -->\nText\n")
+    for name, value in {
+        "CONFIGS": tmp_path,
+        "NETWORKS": {"celeba64": "photos"},
+        "RECORDS": tmp_path / "records.jsonl",
+        "PAGE": tmp_path / "page.md",
+        "FIGURE": tmp_path / "figure.png",
+        "require_clean_source": lambda: None,
+    }.items():
+        monkeypatch.setattr(few_images, name, value)
+    return tmp_path
+
+
+def few(folder: Path, *words: object) -> None:
+    options = [*words, "--images", 16, "--num", 20, "--runs", folder / "runs"]
+    CliRunner().invoke(few_images.main, [*map(str, options)], catch_exceptions=False)
+
+
+def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> None:
+    for _ in range(2):
+        few(folder, "celeba64", "--size", 5, "--size", 12)
+    records = [json.loads(line) for line in (folder / "records.jsonl").open()]
+    assert [record["size"] for record in records] == [5, 12]
+    smaller, larger = (
+        {p.name for p in (folder / "runs" / "celeba64" / f"{n}_images").iterdir()} for n in (5, 12)
+    )
+    assert len(smaller) == 5 and len(larger) == 12 and smaller < larger
+    few(folder)
+    page = (folder / "page.md").read_text()
+    assert (
+        "\n| celeba64 | 5 | folder |" in page
+        and "| 12 | folder |" in page
+        and page.endswith("\nText\n")
+    )
+    assert (folder / "figure.png").stat().st_size > 1000
+
+
+def test_samples_that_repeat_the_folder_are_near_copies(folder: Path) -> None:
+    few(folder, "celeba64", "--size", 12)
+    runs = folder / "runs" / "celeba64"
+    trained = few_images.load_trained(runs / "12_folder", few_images.CPU)
+    data = trained.cfg.data.model_copy(update={"root": str(runs / "12_images")})
+    own = few_images.pack(few_images.open_source(data), data)
+    object.__setattr__(trained, "images", lambda z, labels=None: own.images[:10].repeat(2, axis=0))
+    copied = few_images.measure(trained, own, "celeba64", num=20)
+    assert copied["near_copies"] == 1 and copied["nearest_training"] == 0
