@@ -90,6 +90,7 @@ ROWS = {
     **_compared("MNIST", "mnist", 128_000, 32),
     **_longer("MNIST", "mnist", 32_000),
     **_FASHION,
+    **_longer("Fashion-MNIST", "fashion_mnist", 32_000),
     **_ablations(_FASHION[f"{fair_baseline(ABLATED)}{RATES[0]}"]),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
