@@ -26,7 +26,7 @@ from gan.checkpoint import (
     newest_checkpoint,
     read_checkpoint,
 )
-from gan.config.reader import parse_config
+from gan.config.reader import parse_stored
 from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
 from gan.errors import ConfigError, NonFinite
@@ -103,7 +103,7 @@ def make_trained(
     default.
     """
     try:
-        cfg = parse_config(checkpoint.config, origin=str(checkpoint.path))
+        cfg = parse_stored(checkpoint.config, origin=str(checkpoint.path))
         if data_root is not None:
             data = cfg.data.model_copy(update={"root": data_root})
             cfg = cfg.model_copy(update={"data": data})

@@ -21,8 +21,6 @@ def _rate(value: str) -> tuple[str, ...]:
 _CONSTANT = ("train.learning_rate_halflife_images=null", "train.augment=null",
              "train.augment_ramp_epochs=null", "train.class_loss_weight=0")  # fmt: skip
 _PUBLISHED = (*_CONSTANT, "train.batch_size=64", *_rate("2e-4"), "train.ema_halflife_images=null")
-ABLATIONS = "Ablations"  # the name of their group
-ABLATED = "fashion_mnist"  # the row whose fair baseline is changed in one place at a time
 RATES = ("2e-4", "5e-4", "1e-3")  # the sweep of a fair baseline
 
 
@@ -62,36 +60,11 @@ def _longer(
     return {f"{name}, {word}": Row(group, f"configs/{name}.yaml", changes, second=second)}
 
 
-_METHODS = {
-    "pac 2": ("model.pac=2",),
-    "relativistic": ("train.loss=relativistic",),
-    "spectral norm": ("model.d_norm=spectral",),
-    "R1 without norm": ("model.d_norm=null", "train.penalty=r1"),
-}
-_NO_CURVE = ("train.evaluate_every_steps=null",)
-
-
-def _ablations(baseline: Row) -> dict[str, Row]:
-    """Returns a fair baseline with one method at a time, each with its own sweep over the rates.
-
-    Without evaluations during the run, which would not change the result.
-    """
-    others = [change for change in baseline.changes if "learning_rate=" not in change]
-    rows = {}
-    for what, changes in _METHODS.items():
-        for rate in (*RATES, "2e-3", "4e-3"):  # as far as the distance fell
-            words = (*others, *_rate(rate), *changes, *_NO_CURVE)
-            rows[f"{ABLATED}, {what}, {rate}"] = baseline._replace(group=ABLATIONS, changes=words)
-    return rows
-
-
-_FASHION = _compared("Fashion-MNIST", "fashion_mnist", 128_000, 32)
 ROWS = {
     **_compared("MNIST", "mnist", 128_000, 32),
     **_longer("MNIST", "mnist", 32_000),
-    **_FASHION,
+    **_compared("Fashion-MNIST", "fashion_mnist", 128_000, 32),
     **_longer("Fashion-MNIST", "fashion_mnist", 32_000),
-    **_ablations(_FASHION[f"{fair_baseline(ABLATED)}{RATES[0]}"]),
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
     **_longer("CIFAR-10", "cifar10", 12_000, "photos"),

@@ -18,7 +18,7 @@ from statistics import mean, median, stdev
 import click
 from results_curves import draw_curves
 from results_record import GAN, Seed, file_name, run
-from results_rows import ABLATED, ABLATIONS, ROWS, fair_baseline
+from results_rows import ROWS, fair_baseline
 
 from gan.config.reader import load_config
 
@@ -113,9 +113,8 @@ def notebook(records: Records) -> str:
     """Returns a section for each group: its table, its figure, and where each row was measured."""
     lines = []
     for group, rows in by_group(records).items():
-        lines += ["", f"### {group}", "", *table({**_beside(group, records), **rows}), ""]
-        if _has_curves(rows):
-            lines += [f"![Fréchet distance against images seen](figures/{_figure(group)})", ""]
+        lines += ["", f"### {group}", "", *table(rows), ""]
+        lines += [f"![Fréchet distance against images seen](figures/{_figure(group)})", ""]
         origins = {name: _origin(seeds) for name, seeds in rows.items()}
         for origin in dict.fromkeys(origins.values()):
             names = [name for name, where in origins.items() if where == origin]
@@ -129,17 +128,6 @@ def by_group(records: Records) -> dict[str, Records]:
     for name, seeds in records.items():
         groups.setdefault(ROWS[name].group, {})[name] = seeds
     return groups
-
-
-def _beside(group: str, records: Records) -> Records:
-    """Returns the rows of another group to show above these: the baselines of the ablations."""
-    if group != ABLATIONS:
-        return {}
-    return {name: records[name] for name in records if name.startswith(fair_baseline(ABLATED))}
-
-
-def _has_curves(rows: Records) -> bool:
-    return all(seed["curve"] for seeds in rows.values() for seed in seeds)
 
 
 def table(records: Records) -> list[str]:
@@ -293,8 +281,7 @@ def main(names: tuple[str, ...], seeds: int, runs: Path, check: bool) -> None:
         elif written != text:
             raise click.ClickException(f"the tables of {page} differ from the records")
     for group, rows in by_group({} if check else records).items():
-        if _has_curves(rows):
-            draw_curves(rows, FIGURES / _figure(group))
+        draw_curves(rows, FIGURES / _figure(group))
 
 
 if __name__ == "__main__":

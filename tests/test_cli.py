@@ -295,7 +295,7 @@ def test_batch_size_that_ranks_cannot_share_is_a_config_error(
         monkeypatch.setenv(name, value)
     shown = gan("train", config, "--run-dir", tmp_path / "run")
     assert shown.exit_code == 2
-    assert "train.batch_size must be a multiple of 3 (world size 3 x model.pac 1)" in shown.output
+    assert "train.batch_size must be a multiple of the world size, 3; got" in shown.output
     assert not (tmp_path / "packed").exists() and not (tmp_path / "run").exists()
 
 

@@ -43,18 +43,14 @@ def after(state: TrainState, cfg: Config, steps: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel", "reference"])
-@pytest.mark.parametrize("loss", ["non_saturating", "hinge", "relativistic"])
-@pytest.mark.parametrize(
-    ("norm", "penalty"),
-    [("batch", None), ("spectral", None), ("spectral", "r1"), (None, "r1_r2")],
-)
+@pytest.mark.parametrize("loss", ["non_saturating", "hinge"])
 def test_recorded_steps_equal_plain_ones_bit_for_bit(
-    tmp_path: Path, upsample: str, loss: str, norm: str | None, penalty: str | None
+    tmp_path: Path, upsample: str, loss: str
 ) -> None:
     cfg = tiny_config(
         tmp_path,
-        model={"d_norm": norm, "upsample": upsample, "conditional": True},
-        train={"loss": loss, "penalty": penalty, "augment": "diffaugment"},
+        model={"upsample": upsample, "conditional": True},
+        train={"loss": loss, "augment": "diffaugment"},
     )
     recorded, plain = state_of(cfg), state_of(cfg)
     assert recorded.replay
@@ -141,10 +137,15 @@ def test_bf16_steps_stay_close_to_fp32_from_equal_states(tmp_path: Path, size: i
     real = next(images(8, size)).float() / 127.5 - 1
     z = torch.randn(8, 8)
     fakes = [exact.g(z), fast.g(z.to(GPU))]
-    for do, name, tag in ((d_step, "d", "loss/d"), (g_step, "g", "loss/g")):
+    for name in ("d", "g"):
         fast.d.load_state_dict(exact.d.state_dict())
-        a, b = do(exact, cfg, real, fakes[0], None), do(fast, cfg, real.to(GPU), fakes[1], None)
-        assert abs(float(a[tag]) - float(b[tag])) < 0.02 * max(1, float(a[tag]))
+        if name == "d":
+            a = d_step(exact, cfg, real, fakes[0], None)
+            b = d_step(fast, cfg, real.to(GPU), fakes[1], None)
+        else:
+            a, b = g_step(exact, cfg, fakes[0], None), g_step(fast, cfg, fakes[1], None)
+        a, b = float(a[f"loss/{name}"]), float(b[f"loss/{name}"])
+        assert abs(a - b) < 0.02 * max(1, a)
         u, v = (
             torch.cat([p.grad.flatten().cpu() for p in getattr(state, name).parameters()])
             for state in (exact, fast)

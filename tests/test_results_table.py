@@ -87,19 +87,6 @@ def test_no_two_curves_have_the_same_colour(
         results_curves.draw_curves({**rows, "row 7": [seed(0, 8.0)]}, tmp_path / "curves.png")
 
 
-def test_ablations_stand_below_their_baselines_and_need_no_curve(script: ModuleType) -> None:
-    write_record(script, f"{fair_baseline('fashion_mnist')}5e-4", seed(0, 5.0))
-    write_record(script, "fashion_mnist, pac 2, 1e-3", {**seed(0, 7.0), "curve": []})
-    _, page, _ = write_pages(script)
-    _, ablations = page.split("### Ablations\n")
-    baseline, pac = (
-        ablations.index("| fashion_mnist, fair"),
-        ablations.index("| fashion_mnist, pac"),
-    )
-    assert baseline < pac and "figures/" not in ablations
-    assert not (script.FIGURES / "results_ablations.png").exists()
-
-
 def test_opening_table_has_the_best_rate_of_the_fair_baseline(script: ModuleType) -> None:
     write_record(script, "mnist", seed(0, 1.0), seed(1, 1.2))
     for rate, distance in zip(RATES, (9.0, 5.0, 6.0), strict=True):

@@ -54,7 +54,7 @@ def test_d_step_updates_only_d_and_g_step_only_g(tmp_path) -> None:
     d_step(state, cfg, real, fake, None)
     assert all(changed(d, state.d)) and not any(changed(g, state.g))
     d = weights(state.d)
-    g_step(state, cfg, real, fake, None)
+    g_step(state, cfg, fake, None)
     assert all(changed(g, state.g)) and not any(changed(d, state.d))
     assert all(p.requires_grad for p in state.d.parameters())
 
@@ -67,7 +67,7 @@ def test_d_learns_to_separate_and_g_to_fool_d(tmp_path) -> None:
         values = d_step(state, cfg, real, -real, None)
     assert values["d/real"] > 0.8 and values["d/fake"] < 0.2
     for _ in range(20):
-        after = g_step(state, cfg, real, state.g(torch.randn(8, 8)), None)
+        after = g_step(state, cfg, state.g(torch.randn(8, 8)), None)
     assert after["d/fake_after"] > 0.5
 
 
@@ -118,52 +118,37 @@ def test_bf16_steps_stay_close_to_fp32_from_equal_states(tmp_path, size: int) ->
             state.g.load_state_dict(exact.g.state_dict())
             state.d.load_state_dict(exact.d.state_dict())
         fakes = [state.g(z) for state in (exact, fast)]
-        for do, name, tag in ((d_step, "d", "loss/d"), (g_step, "g", "loss/g")):
+        for name in ("d", "g"):
             fast.d.load_state_dict(exact.d.state_dict())
-            a, b = do(exact, cfg, real, fakes[0], None), do(fast, cfg, real, fakes[1], None)
-            assert abs(a[tag] - b[tag]) < 0.02 * max(1, a[tag]), (step, tag)
+            if name == "d":
+                a, b = (
+                    d_step(s, cfg, real, f, None) for s, f in zip((exact, fast), fakes, strict=True)
+                )
+            else:
+                a, b = (g_step(s, cfg, f, None) for s, f in zip((exact, fast), fakes, strict=True))
+            a, b = a[f"loss/{name}"], b[f"loss/{name}"]
+            assert abs(a - b) < 0.02 * max(1, a), (step, name)
             u, v = (gradients(getattr(state, name)) for state in (exact, fast))
-            assert torch.nn.functional.cosine_similarity(u, v, dim=0) > 0.98, (step, tag)
+            assert torch.nn.functional.cosine_similarity(u, v, dim=0) > 0.98, (step, name)
 
 
 def gradients(module: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in module.parameters()])
 
 
-@pytest.mark.parametrize("loss", ["non_saturating", "hinge", "relativistic"])
-@pytest.mark.parametrize("norm", ["batch", "spectral", None])
-@pytest.mark.parametrize("pac", [1, 2])
-def test_every_recipe_takes_a_finite_step(tmp_path, loss: str, norm: str | None, pac: int) -> None:
-    for penalty in [None] if norm == "batch" else [None, "r1", "r1_r2"]:
-        cfg = tiny_config(
-            tmp_path,
-            model={"d_norm": norm, "pac": pac, "conditional": True},
-            train={"loss": loss, "penalty": penalty, "augment": "diffaugment"},
-        )
-        for precision in (FP32, BF16):
-            state = state_of(cfg, precision)
-            values = one_step(state, cfg, images(), torch.arange(8))
-            assert values["loss/d"].isfinite() and values["loss/g"].isfinite()
-            assert all_finite(state)
-            assert ("loss/penalty" in values) == (penalty is not None)
-
-
-def test_penalty_reduces_the_slope_of_d(tmp_path) -> None:
-    slopes = []
-    for penalty in (None, "r1"):
-        cfg = tiny_config(
-            tmp_path,
-            model={"d_norm": None},
-            train={"penalty": penalty, "penalty_gamma": 10.0, "d_learning_rate": 0.01},
-        )
-        state = state_of(cfg)
-        real = torch.ones(8, 3, 16, 16)
-        for _ in range(20):
-            d_step(state, cfg, real, -real, None)
-        real.requires_grad_()
-        (slope,) = torch.autograd.grad(state.d(real).logits.sum(), real)
-        slopes.append(float(slope.norm()))
-    assert slopes[1] < slopes[0] / 2
+@pytest.mark.parametrize("loss", ["non_saturating", "hinge"])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_every_recipe_takes_a_finite_step(tmp_path, loss: str, conditional: bool) -> None:
+    cfg = tiny_config(
+        tmp_path,
+        model={"conditional": conditional},
+        train={"loss": loss, "augment": "diffaugment"},
+    )
+    for precision in (FP32, BF16):
+        state = state_of(cfg, precision)
+        values = one_step(state, cfg, images(), torch.arange(8))
+        assert values["loss/d"].isfinite() and values["loss/g"].isfinite()
+        assert all_finite(state)
 
 
 def test_average_follows_g_with_its_halflife_and_has_its_buffers(tmp_path) -> None:
@@ -338,9 +323,8 @@ def test_augmented_share_rises_over_the_epochs(tmp_path) -> None:
     assert augmented_share(tiny_config(tmp_path).train, state) == 1
 
 
-@pytest.mark.parametrize("loss", ["non_saturating", "relativistic"])
-def test_ranks_use_slices_of_the_augmentation_of_the_whole_batch(tmp_path, loss: str) -> None:
-    cfg = tiny_config(tmp_path, train={"augment": "diffaugment", "loss": loss})
+def test_ranks_use_slices_of_the_augmentation_of_the_whole_batch(tmp_path) -> None:
+    cfg = tiny_config(tmp_path, train={"augment": "diffaugment"})
     whole, *parts = (
         _augmentation(make_state(cfg, 0, CPU, FP32, ranks), cfg)
         for ranks in (Ranks(0, 1), Ranks(0, 2), Ranks(1, 2))

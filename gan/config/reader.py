@@ -1,5 +1,6 @@
 """Reads YAML files and overrides into a Config, and writes a Config as text."""
 
+import copy
 import difflib
 import math
 from collections.abc import Sequence
@@ -15,6 +16,11 @@ from gan.config.strict_yaml import parse_yaml
 from gan.errors import ConfigError
 
 _MAX_YAML_BYTES = 1 << 20
+# settings of earlier versions, and the values whose meaning is the only one now
+_FORMER: dict[str, dict[str, Sequence[Any]]] = {
+    "model": {"d_norm": ["batch"], "pac": [1]},
+    "train": {"penalty": [None, "none"], "penalty_gamma": [1.0]},
+}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -54,6 +60,26 @@ def parse_config(values: Any, *, origin: str) -> Config:
         lines = (line for problem in error.errors() for line in _explain(problem).split("\n"))
         # the keys of a section are listed once
         raise ConfigError("\n".join(dict.fromkeys(f"{origin}: {line}" for line in lines))) from None
+
+
+def parse_stored(values: Any, *, origin: str) -> Config:
+    """Like parse_config, for the settings in a file that gan wrote, perhaps an earlier version.
+
+    Raises ConfigError if a setting that has gone since was changed.
+    """
+    values = copy.deepcopy(values)
+    for section, former in _FORMER.items():
+        own = values.get(section) if isinstance(values, dict) else None
+        if not isinstance(own, dict):
+            continue  # parse_config says what is wrong
+        for key in former.keys() & own:
+            value = brief(own.pop(key))
+            if value not in map(brief, former[key]):
+                raise ConfigError(
+                    f"{origin}: {section}.{key} is {value}, which this version of gan does not "
+                    "have; use the version that wrote it"
+                )
+    return parse_config(values, origin=origin)
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -94,13 +94,9 @@ class ModelConfig(Section):
     upsample: Literal["transposed", "resize", "subpixel", "reference"] = _setting(
         "transposed", "how G doubles the size; reference: this project's own transposed convolution"
     )
-    d_norm: Literal["batch", "spectral"] | None = _setting(
-        "batch", "normalisation in the discriminator"
-    )
     d_extra_layers: int = _setting(
         0, "3x3 convolutions after D's last halving; one helps on CIFAR-10", ge=0, le=4
     )
-    pac: Literal[1, 2] = _setting(1, "images that D sees as one input (PacGAN)")
 
 
 class TrainConfig(Section):
@@ -110,13 +106,9 @@ class TrainConfig(Section):
     batch_size: int = _setting(64, "images per step, over all ranks", ge=2, le=65536)
     num_steps: int = _free(20_000, "length of the run", ge=1)
     max_minutes: float | None = _free(None, "stop this call after so many minutes", gt=0)
-    loss: Literal["non_saturating", "hinge", "relativistic"] = _setting(
+    loss: Literal["non_saturating", "hinge"] = _setting(
         "non_saturating", "adversarial loss on logits"
     )
-    penalty: Literal["r1", "r1_r2"] | None = _setting(
-        None, "gradient penalty of D, on real images or on real and fake ones"
-    )
-    penalty_gamma: float = _setting(1.0, "weight of the penalty", gt=0)
     class_loss_weight: float = _setting(
         0.0,
         "weight of D's auxiliary classification loss on real images; needs model.conditional",
@@ -201,26 +193,5 @@ def _invalid_combinations(config: Config) -> Iterator[str]:
             f"data.hold_out and data.channels 4 are for source folder, not {data.source}; set "
             "data.hold_out to 0 and data.channels to 1 or 3"
         )
-    if train.penalty and model.d_norm == "batch":
-        yield (
-            f"train.penalty {train.penalty} needs the gradient of each image alone, and BatchNorm "
-            "in D mixes the images of a batch; set model.d_norm to spectral or null"
-        )
-    if train.class_loss_weight and not (model.conditional and model.pac == 1):
-        yield (
-            "train.class_loss_weight needs model.conditional true and model.pac 1; change these, "
-            "or set it to 0"
-        )
-    if problem := batch_size_problem(config):
-        yield problem
-
-
-def batch_size_problem(config: Config, world_size: int = 1) -> str | None:
-    """Says why the batch cannot be split evenly over the ranks and D's inputs, if so."""
-    size, pac = config.train.batch_size, config.model.pac
-    if size % (world_size * pac) == 0:
-        return None
-    return (
-        f"train.batch_size must be a multiple of {world_size * pac} (world size {world_size} x "
-        f"model.pac {pac}); got {size}"
-    )
+    if train.class_loss_weight and not model.conditional:
+        yield "train.class_loss_weight needs model.conditional true; change this, or set it to 0"

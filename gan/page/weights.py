@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from gan.checkpoint import BadCheckpoint, check_weights
 from gan.nn.discriminator import Discriminator
@@ -68,7 +67,7 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
     """
     cfg = trained.cfg
     weights = trained.checkpoint.d
-    if not weights or cfg.data.channels != 1 or cfg.model.pac > 1:
+    if not weights or cfg.data.channels != 1:
         return None
     with torch.device("meta"):
         network = Discriminator(cfg.model, cfg.data.image_shape, len(trained.classes))
@@ -103,7 +102,7 @@ def _plain_layers(network: Discriminator) -> tuple[dict[str, Tensor], list[dict[
         if isinstance(layer, nn.BatchNorm2d):
             plain[-1] = fuse_conv_bn_eval(plain[-1], layer)
         elif isinstance(layer, nn.Conv2d):
-            plain.append(_without_parametrization(layer))
+            plain.append(layer)
     tensors: dict[str, Tensor] = {}
     layers = []
     for i, layer in enumerate(plain):
@@ -113,10 +112,5 @@ def _plain_layers(network: Discriminator) -> tuple[dict[str, Tensor], list[dict[
         slope = 1.0 if layer is plain[-1] else 0.2
         layers.append({"stride": layer.stride[0], "padding": layer.padding[0], "slope": slope})
     if network.embedding is not None:
-        tensors["class_vectors"] = _without_parametrization(network.embedding).weight
+        tensors["class_vectors"] = network.embedding.weight
     return tensors, layers
-
-
-def _without_parametrization(layer: Any) -> Any:
-    """Returns a layer with its spectral normalisation applied to the weight."""
-    return remove_parametrizations(layer, "weight") if is_parametrized(layer) else layer

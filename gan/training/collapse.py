@@ -39,14 +39,14 @@ def signs(values: Mapping[str, float]) -> dict[str, str]:
     margin = values["d/real"] - values["d/fake"]
     if margin > _MAX_MARGIN:
         found["margin"] = (
-            f"D(x) - D(G(z)) is {margin:.3f}: D has won; a lower train.d_learning_rate, "
-            "model.d_norm spectral or train.augment diffaugment can prevent this"
+            f"D(x) - D(G(z)) is {margin:.3f}: D has won; a lower train.d_learning_rate "
+            "or train.augment diffaugment can prevent this"
         )
     share = values["samples/diversity"]
     if share < _MIN_DIVERSITY:
         found["diversity"] = (
-            f"samples have {share:.0%} of the real images' diversity: mode collapse; model.pac 2 "
-            "or train.loss relativistic can prevent this"
+            f"samples have {share:.0%} of the real images' diversity: mode collapse; train.augment "
+            "null for digits with classes, diffaugment for photographs, can prevent this"
         )
     return found
 

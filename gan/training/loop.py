@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan.checkpoint import checkpoint_path, prune_checkpoints, read_checkpoint, save_checkpoint
 from gan.config.reader import differences, identity
-from gan.config.settings import Config, batch_size_problem
+from gan.config.settings import Config
 from gan.data.batches import Batch, batches
 from gan.data.datasets import open_source
 from gan.data.pack import pack
@@ -94,8 +94,11 @@ def _check_before_data(
 ) -> None:
     """Raises ValueError for what is known before images are downloaded and packed."""
     rank = launched_rank()
-    if problem := batch_size_problem(cfg, rank.world_size):
-        raise ConfigError(problem)
+    if cfg.train.batch_size % rank.world_size:
+        raise ConfigError(
+            f"train.batch_size must be a multiple of the world size, {rank.world_size}; got "
+            f"{cfg.train.batch_size}"
+        )
     require_memory(cfg, 1, device, rank.world_size)  # more classes need little more
     if rank.is_first:
         check_start(run_dir, cfg, read)

@@ -1,6 +1,6 @@
 """One training step: an update of D, then an update of G.
 
-Shapes: N images of this rank, (N, C, H, W) in [-1, 1]; labels (N,) or None; P = model.pac.
+Shapes: N images of this rank, (N, C, H, W) in [-1, 1]; labels (N,) or None.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,12 @@ from gan.machine.precision import autocast, send
 from gan.machine.ranks import average_gradients
 from gan.nn.augment import AUGMENTATIONS, draw_augmentation
 from gan.nn.discriminator import Scores
-from gan.nn.losses import LOSSES, gradient_penalty
+from gan.nn.losses import LOSSES
 from gan.training.state import TrainState
 
 # the passes of a step through D; each has augmentation draws of its own
-_PASSES = ("real", "fake", "fake_again", "real_again")
+_PASSES = ("real", "fake", "fake_again")
+_STREAMS = 4  # of augmentation draws, per step; three are used
 
 
 def one_step(
@@ -64,7 +65,7 @@ def _update(state: TrainState, cfg: Config, inputs: dict[str, Tensor]) -> dict[s
     with autocast(state.precision, state.device):
         fake = state.g(inputs["z"], labels).float()  # (N, C, H, W)
     d_values = d_step(state, cfg, real, fake, labels, draws)
-    return d_values | g_step(state, cfg, real, fake, labels, draws)
+    return d_values | g_step(state, cfg, fake, labels, draws)
 
 
 def d_step(
@@ -75,25 +76,16 @@ def d_step(
     labels: Tensor | None,
     draws: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Updates D once on real images and detached fakes. Returns scalars, and the logits (N/P,)."""
-    penalty = cfg.train.penalty
-    real = real.detach().requires_grad_(penalty is not None)
-    fake = fake.detach().requires_grad_(penalty == "r1_r2")
+    """Updates D once on real images and detached fakes. Returns scalars, and the logits (N,)."""
     with autocast(state.precision, state.device):  # one block, so that weights are cast once
         real_logits, class_logits = _score(state.d, cfg, real, labels, draws, "real")
-        fake_logits, _ = _score(state.d, cfg, fake, labels, draws, "fake")
+        fake_logits, _ = _score(state.d, cfg, fake.detach(), labels, draws, "fake")
     loss = LOSSES[cfg.train.loss].d(real_logits, fake_logits)
     values = {"loss/d": loss.detach()}
     if cfg.train.class_loss_weight and class_logits is not None and labels is not None:
         class_loss = cross_entropy(class_logits, labels)
         values["loss/classes"] = class_loss.detach()
         loss = loss + cfg.train.class_loss_weight * class_loss
-    if penalty:
-        slope = gradient_penalty(real, real_logits)
-        if penalty == "r1_r2":
-            slope = slope + gradient_penalty(fake, fake_logits)
-        values["loss/penalty"] = slope.detach()
-        loss = loss + cfg.train.penalty_gamma * slope
     state.d_optim.zero_grad()
     loss.backward()
     average_gradients(state.d, state.ranks)
@@ -115,20 +107,14 @@ def _d_outputs(real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
 def g_step(
     state: TrainState,
     cfg: Config,
-    real: Tensor,
     fake: Tensor,
     labels: Tensor | None,
     draws: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Updates G once, through the graph of `fake`."""
-    loss_of = LOSSES[cfg.train.loss]
     with frozen(state.d), autocast(state.precision, state.device):
         fake_logits, _ = _score(state.d, cfg, fake, labels, draws, "fake_again")
-        real_logits = fake_logits.detach()
-        if loss_of.g_needs_real:
-            with torch.no_grad():
-                real_logits, _ = _score(state.d, cfg, real, labels, draws, "real_again")
-    loss = loss_of.g(real_logits, fake_logits)
+    loss = LOSSES[cfg.train.loss].g(fake_logits)
     state.g_optim.zero_grad()
     loss.backward()
     average_gradients(state.g, state.ranks)
@@ -197,10 +183,9 @@ def _latents(state: TrainState, cfg: Config) -> Tensor:
 
 def _augmentation(state: TrainState, cfg: Config) -> Tensor:
     """Returns this rank's slice (R, 7, N) of the draws of the whole batch, for each pass."""
-    num_passes = len(_PASSES) if LOSSES[cfg.train.loss].g_needs_real else len(_PASSES) - 1
     draws, share = [], augmented_share(cfg.train, state)
-    for index in range(num_passes):
-        stream = rng(cfg.train.seed, state.step * len(_PASSES) + index, "augment")
+    for index in range(len(_PASSES)):
+        stream = rng(cfg.train.seed, state.step * _STREAMS + index, "augment")
         draws.append(draw_augmentation(cfg.train.batch_size, cfg.data.image_shape, stream, share))
     return torch.stack(draws).chunk(state.ranks.world_size, dim=2)[state.ranks.rank]
 
