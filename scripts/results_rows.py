@@ -60,6 +60,12 @@ def _longer(
     return {f"{name}, {word}": Row(group, f"configs/{name}.yaml", changes, second=second)}
 
 
+def _longer_baseline(group: str, name: str, steps: int, rate: str) -> dict[str, Row]:
+    changes = (f"train.num_steps={steps}", *_CONSTANT, *_rate(rate))
+    row = Row(group, f"configs/{name}.yaml", changes, second="photos")
+    return {f"{name}, longer, fair baseline, {rate}": row}
+
+
 ROWS = {
     **_compared("MNIST", "mnist", 128_000, 32),
     **_longer("MNIST", "mnist", 32_000),
@@ -68,7 +74,9 @@ ROWS = {
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
     **_longer("CIFAR-10", "cifar10", 12_000, "photos"),
+    **_longer_baseline("CIFAR-10", "cifar10", 12_000, "5e-4"),
     **_longer("CIFAR-10", "cifar10", 32_000, "photos", "longest"),
     **_compared("CelebA, 64 pixels", "celeba64", 64_000, 16, "photos"),
     **_longer("CelebA, 64 pixels", "celeba64", 32_500, "photos"),  # 20 minutes of two cores
+    **_longer_baseline("CelebA, 64 pixels", "celeba64", 32_500, "5e-4"),
 }
