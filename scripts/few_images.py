@@ -23,7 +23,7 @@ import torch
 from bench_recipes import train_whole
 from benchmark_parts import machine
 from PIL import Image, ImageDraw
-from results_record import cpu_seconds, require_clean_source
+from results_record import cpu_seconds, file_name, require_clean_source
 from results_table import with_generated
 
 from gan.analysis.evaluate import memorisation, nearest_training
@@ -86,7 +86,7 @@ def run(
     words = [f"data.root={folder.resolve()}", f"data.image_size={all_images.image_size}", *changes]
     batch = load_config("configs/folder.yaml", words).train.batch_size
     cfg = load_config("configs/folder.yaml", [*words, f"train.num_steps={images // batch}"])
-    run_dir = runs / data / _file_name(size, recipe)
+    run_dir = runs / data / file_name(f"{size} {recipe}")
     before = cpu_seconds(resource.RUSAGE_SELF)
     train_whole(cfg, run_dir)
     minutes = (cpu_seconds(resource.RUSAGE_SELF) - before) / 60
@@ -103,10 +103,6 @@ def run(
         "machine": machine(),
         "values": measure(trained, own, data, num),
     }
-
-
-def _file_name(size: int, recipe: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in f"{size} {recipe}")
 
 
 def table(records: list[Record]) -> str:
@@ -130,7 +126,9 @@ def draw(records: list[Record], runs: Path) -> None:
     """Draws faces and their nearest training images, for the trainings by the config itself."""
     chosen = [r for r in records if r["data"] == "celeba64" and not r["changes"]]
     shown = sorted(chosen, key=lambda record: record["size"])
-    files = [runs / r["data"] / _file_name(r["size"], r["recipe"]) / "sheet.png" for r in shown]
+    files = [
+        runs / r["data"] / file_name(f"{r['size']} {r['recipe']}") / "sheet.png" for r in shown
+    ]
     sheets = [Image.open(file) for file in files]
     label = 16
     height = sum(sheet.height + label for sheet in sheets)

@@ -60,3 +60,9 @@ def test_samples_that_repeat_the_folder_are_near_copies(folder: Path) -> None:
     object.__setattr__(trained, "images", lambda z, labels=None: own.images[:10].repeat(2, axis=0))
     copied = few_images.measure(trained, own, "celeba64", num=20)
     assert copied["near_copies"] == 1 and copied["nearest_training"] == 0
+
+
+def test_the_page_shows_the_records() -> None:
+    page = Path("docs/few_images.md").read_text()
+    records = [json.loads(line) for line in Path("docs/results/few_images.jsonl").open()]
+    assert few_images.table(records) in page
