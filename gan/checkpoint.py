@@ -117,6 +117,7 @@ def _convert_format_2(config: dict[str, Any]) -> None:
     """Format 2 stored hardware settings and spelled "off" as none or 0, which is null now."""
     config.pop("hardware", None)
     for name, key, off in (
+        ("train", "penalty", "none"),
         ("train", "augment", "none"),
         ("train", "ema_halflife_images", 0),
     ):

@@ -26,7 +26,7 @@ from gan.checkpoint import (
     newest_checkpoint,
     read_checkpoint,
 )
-from gan.config.reader import parse_stored
+from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
 from gan.errors import ConfigError, NonFinite
@@ -103,14 +103,16 @@ def make_trained(
     default.
     """
     try:
-        cfg = parse_stored(checkpoint.config, origin=str(checkpoint.path))
+        cfg = parse_config(checkpoint.config, origin=str(checkpoint.path))
         if data_root is not None:
             data = cfg.data.model_copy(update={"root": data_root})
             cfg = cfg.model_copy(update={"data": data})
         if not all(isinstance(name, str) for name in checkpoint.classes):
             raise BadCheckpoint("classes must be names")
         generator = build_generator(cfg, len(checkpoint.classes), checkpoint.g_ema)
-    except (ConfigError, BadCheckpoint) as error:
+    except ConfigError as error:
+        raise BadCheckpoint(str(error)) from None  # it names the file
+    except BadCheckpoint as error:
         raise BadCheckpoint(f"{checkpoint.path}: {error}") from None
     precision = choose_precision(HardwareConfig(), device)
     fold_norms(generator, precision.dtype)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gan.analysis.evaluate import evaluate
 from gan.checkpoint import Checkpoint
-from gan.config.reader import parse_stored
+from gan.config.reader import parse_config
 from gan.errors import one_message
 from gan.latents import draw_labels, draw_latents
 from gan.pretrained.card import extras, write_card
@@ -45,7 +45,7 @@ def half_precision_difference(checkpoint: Checkpoint) -> int:
 @torch.no_grad()
 def images_of(checkpoint: Checkpoint, weights: dict[str, Tensor]) -> np.ndarray:
     """Returns the uint8 images (N, C, H, W) of a checkpoint's config with these weights."""
-    cfg = parse_stored(checkpoint.config, origin=str(checkpoint.path))
+    cfg = parse_config(checkpoint.config, origin=str(checkpoint.path))
     generator = build_generator(cfg, len(checkpoint.classes), weights)
     z = draw_latents(NUM_COMPARED, cfg.model.z_dim, cfg.model.z_dist, seed=0)
     labels = draw_labels(NUM_COMPARED, generator.num_classes, seed=0)

@@ -209,11 +209,11 @@ def test_other_formats_and_foreign_values_are_refused_by_name(
 
 def test_format_2_is_read_without_hardware_settings_and_with_null_for_off(saved: Path) -> None:
     old = torch.load(saved, weights_only=True)
-    off = {"augment": "none", "ema_halflife_images": 0.0}
+    off = {"penalty": "none", "augment": "none", "ema_halflife_images": 0.0}
     old |= {"format": 2, "config": {"train": off, "hardware": {"threads": 2}}}
     torch.save(old, saved)
     assert read_checkpoint(saved).config == {
-        "train": {"augment": None, "ema_halflife_images": None}
+        "train": {"penalty": None, "augment": None, "ema_halflife_images": None}
     }
 
 

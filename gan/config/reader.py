@@ -1,6 +1,5 @@
 """Reads YAML files and overrides into a Config, and writes a Config as text."""
 
-import copy
 import difflib
 import math
 from collections.abc import Sequence
@@ -16,10 +15,12 @@ from gan.config.strict_yaml import parse_yaml
 from gan.errors import ConfigError
 
 _MAX_YAML_BYTES = 1 << 20
-# settings of earlier versions, and the values whose meaning is the only one now
-_FORMER: dict[str, dict[str, Sequence[Any]]] = {
-    "model": {"d_norm": ["batch"], "pac": [1]},
-    "train": {"penalty": [None, "none"], "penalty_gamma": [1.0]},
+# settings that have been removed, with the values that say what is done now; older files hold them
+_FORMER: dict[str, Any] = {
+    "model.d_norm": "batch",
+    "model.pac": 1,
+    "train.penalty": None,
+    "train.penalty_gamma": 1.0,
 }
 
 
@@ -55,31 +56,28 @@ def _annotation(section: str, field: str) -> Any:
 def parse_config(values: Any, *, origin: str) -> Config:
     """Validates nested plain values; errors name `origin` as their file. Raises ConfigError."""
     try:
-        return Config.model_validate(values)
+        return Config.model_validate(_without_former(values))
     except ValidationError as error:
         lines = (line for problem in error.errors() for line in _explain(problem).split("\n"))
         # the keys of a section are listed once
         raise ConfigError("\n".join(dict.fromkeys(f"{origin}: {line}" for line in lines))) from None
 
 
-def parse_stored(values: Any, *, origin: str) -> Config:
-    """Like parse_config, for the settings in a file that gan wrote, perhaps an earlier version.
+def _without_former(values: Any) -> Any:
+    """Leaves out the former settings that say what is done now."""
+    if not isinstance(values, dict):
+        return values
+    kept = {
+        name: {k: v for k, v in inner.items() if not _says_what_is_done(f"{name}.{k}", v)}
+        for name, inner in values.items()
+        if isinstance(inner, dict)
+    }
+    return {**values, **kept}
 
-    Raises ConfigError if a setting that has gone since was changed.
-    """
-    values = copy.deepcopy(values)
-    for section, former in _FORMER.items():
-        own = values.get(section) if isinstance(values, dict) else None
-        if not isinstance(own, dict):
-            continue  # parse_config says what is wrong
-        for key in former.keys() & own:
-            value = brief(own.pop(key))
-            if value not in map(brief, former[key]):
-                raise ConfigError(
-                    f"{origin}: {section}.{key} is {value}, which this version of gan does not "
-                    "have; use the version that wrote it"
-                )
-    return parse_config(values, origin=origin)
+
+def _says_what_is_done(key: str, value: Any) -> bool:
+    # by their text, because a foreign value may have no plain ==
+    return key in _FORMER and brief(value) == brief(_FORMER[key])
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -145,6 +143,9 @@ def _choices(annotation: Any) -> str:
 def _explain(problem: Any) -> str:
     keys = [str(part) for part in problem["loc"][:2]]  # deeper parts are pydantic's, not ours
     key = ".".join(keys)
+    if problem["type"] == "extra_forbidden" and key in _FORMER:
+        value = brief(problem["input"])
+        return f"{key} has been removed, so {value} needs an earlier version of gan"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r:.120}{_suggestion(keys)}"
     message = problem["msg"].removeprefix("Value error, ")

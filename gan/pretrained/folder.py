@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from gan.checkpoint import BadCheckpoint, Checkpoint, check_weights
-from gan.config.reader import parse_stored
+from gan.config.reader import parse_config
 from gan.errors import ConfigError
 from gan.files import read_json, replacing
 from gan.nn.discriminator import Discriminator
@@ -47,7 +47,7 @@ def read_folder(folder: Path) -> Checkpoint:
     path = folder / CONFIG
     values = _read_config(path)
     try:
-        cfg = parse_stored(values["config"], origin=str(path))
+        cfg = parse_config(values["config"], origin=str(path))
     except ConfigError as error:
         raise BadCheckpoint(str(error).split("\n")[0]) from None  # no person edits this file
     shape, num_classes = cfg.data.image_shape, len(values["classes"])

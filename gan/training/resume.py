@@ -7,7 +7,7 @@ from pathlib import Path
 from reprlib import repr as brief
 
 from gan.checkpoint import BadCheckpoint, Checkpoint, newest_checkpoint, read_checkpoint
-from gan.config.reader import differences, identity, parse_stored
+from gan.config.reader import differences, identity, parse_config
 from gan.config.settings import Config
 from gan.machine.ranks import from_first
 from gan.training.run import Run
@@ -70,7 +70,7 @@ def _short(value: object) -> str:
 
 def _require_same_run(checkpoint: Checkpoint, cfg: Config, data: str) -> None:
     path = checkpoint.path
-    old = identity(parse_stored(checkpoint.config, origin=str(path)))
+    old = identity(parse_config(checkpoint.config, origin=str(path)))
     differ = differences(old, identity(cfg), "checkpoint", "config")
     if checkpoint.data != data:
         differ.append(f"data.source {cfg.data.source}: the images have changed")
