@@ -103,6 +103,18 @@ def test_checkpoint_of_format_2_gives_its_images_and_can_be_resumed() -> None:
     assert (state.step, state.images_seen) == (300, 2400)
 
 
+def test_checkpoint_with_a_removed_setting_is_refused_and_named_once(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_trained(tiny_run, CPU).checkpoint
+    model = {**checkpoint.config["model"], "pac": 2}
+    path = tmp_path / "old.pt"
+    save_checkpoint(path, replace(checkpoint, config={**checkpoint.config, "model": model}))
+    shown = gan("sample", path, "--out", tmp_path / "samples.png")
+    assert shown.exit_code == 1 and "model.pac has been removed, so 2 needs" in shown.output
+    assert shown.output.count(str(path)) == 1
+
+
 @pytest.mark.parametrize("left", [0, 1])
 def test_checkpoint_without_all_moments_is_refused(left: int) -> None:
     """Adam would accept the empty state and start with moments of zero."""
