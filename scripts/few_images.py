@@ -97,7 +97,7 @@ def run(
         "size": size,
         "recipe": recipe,
         "changes": changes,
-        "images": trained.checkpoint.images_seen,
+        "images": images,
         "cpu_minutes": minutes,
         "commit": source_commit(),
         "machine": machine(),
@@ -160,9 +160,9 @@ def main(
         draw(records, runs)
         return
     name, _, changes = recipe.partition(":")
-    done = {(r["data"], r["size"], r["recipe"]) for r in records}
+    done = {(r["data"], r["size"], r["recipe"], r["images"]) for r in records}
     for size in sizes:
-        if (data, size, name) not in done:
+        if (data, size, name, images) not in done:
             record = run(data, size, name, changes.split(), images, num, runs)
             with RECORDS.open("a") as file:
                 file.write(json.dumps(record) + "\n")

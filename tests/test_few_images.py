@@ -43,11 +43,8 @@ def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> Non
     assert len(smaller) == 5 and len(larger) == 12 and smaller < larger
     few(folder)
     page = (folder / "page.md").read_text()
-    assert (
-        "\n| celeba64 | 5 | folder |" in page
-        and "| 12 | folder |" in page
-        and page.endswith("\nText\n")
-    )
+    assert all(f"\n| celeba64 | {size} | folder |" in page for size in (5, 12))
+    assert page.endswith("\nText\n")
     assert (folder / "figure.png").stat().st_size > 1000
 
 

@@ -1,6 +1,7 @@
 """One training step: updates, losses, the average of G, augmentation."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -118,15 +119,12 @@ def test_bf16_steps_stay_close_to_fp32_from_equal_states(tmp_path, size: int) ->
             state.g.load_state_dict(exact.g.state_dict())
             state.d.load_state_dict(exact.d.state_dict())
         fakes = [state.g(z) for state in (exact, fast)]
-        for name in ("d", "g"):
+        for name, do in (("d", partial(d_step, real=real)), ("g", g_step)):
             fast.d.load_state_dict(exact.d.state_dict())
-            if name == "d":
-                a, b = (
-                    d_step(s, cfg, real, f, None) for s, f in zip((exact, fast), fakes, strict=True)
-                )
-            else:
-                a, b = (g_step(s, cfg, f, None) for s, f in zip((exact, fast), fakes, strict=True))
-            a, b = a[f"loss/{name}"], b[f"loss/{name}"]
+            a, b = (
+                do(state, cfg, fake=fake, labels=None)[f"loss/{name}"]
+                for state, fake in zip((exact, fast), fakes, strict=True)
+            )
             assert abs(a - b) < 0.02 * max(1, a), (step, name)
             u, v = (gradients(getattr(state, name)) for state in (exact, fast))
             assert torch.nn.functional.cosine_similarity(u, v, dim=0) > 0.98, (step, name)
