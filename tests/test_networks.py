@@ -145,6 +145,19 @@ def test_extra_layers_of_d_keep_the_size_and_come_before_the_head() -> None:
     assert deeper(torch.randn(5, 3, 32, 32)).logits.shape == (5,)
 
 
+def test_black_border_is_that_of_a_black_frame_around_the_image() -> None:
+    grey, black = (
+        Discriminator(ModelConfig(d_width=4, d_border=border), (3, 16, 16)).features[0]
+        for border in ("grey", "black")
+    )
+    black.load_state_dict(grey.state_dict())
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    framed = torch.full((2, 3, 20, 20), -1.0)  # grey's own padding meets two rows of the frame
+    framed[:, :, 2:-2, 2:-2] = images
+    torch.testing.assert_close(black(images), grey(framed)[:, :, 1:-1, 1:-1])
+    assert black(images).shape == grey(images).shape
+
+
 def test_length_of_class_vectors_does_not_change_images() -> None:
     g = Generator(ModelConfig(conditional=True, g_width=4, z_dim=8), (1, 16, 16), 3).eval()
     z, labels = torch.randn(6, 8), torch.arange(6) % 3

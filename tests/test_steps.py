@@ -271,25 +271,36 @@ def test_augmentation_is_differentiable_and_a_function_of_its_draws(augment) -> 
 def test_translation_moves_each_image_by_its_own_draw() -> None:
     batch = torch.rand(2, 3, 16, 16)
     draws = torch.full((7, 2), 0.5)
-    draws[3:5] = torch.tensor([[4, 1], [2, 0]])  # rows and columns; 2 is no shift
+    draws[3:5] = torch.tensor([[2, -1], [0, -2]])  # rows and columns
     first, second = translate(batch, draws)
     assert torch.equal(first[:, :14], batch[0, :, 2:]) and (first[:, 14:] == -1).all()
     assert torch.equal(second[:, 1:, 2:], batch[1, :, :15, :14])
     assert (second[:, 0] == -1).all() and (second[:, :, :2] == -1).all()
 
 
-def test_d_sees_contrast_only_if_images_are_translated(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("border", "translated", "sees"),
+    [("grey", False, False), ("grey", True, True), ("black", False, True)],
+)
+def test_d_sees_contrast_only_beside_a_black_border(
+    tmp_path, border: str, translated: bool, sees: bool
+) -> None:
     """BatchNorm removes a factor of the whole batch, but not beside a border of known value."""
-    d = state_of(tiny_config(tmp_path)).d
+    d = state_of(tiny_config(tmp_path, model={"d_border": border})).d
     for layer in d.features:
         if isinstance(layer, torch.nn.Conv2d):
             layer.weight.data.mul_(50)  # as after some training, far above BatchNorm's epsilon
     batch = torch.rand(8, 3, 16, 16) * 2 - 1
     draws = draw_augmentation(8, (3, 16, 16), rng(0, 0, "augment"))
-    plain = [d(part).logits for part in (batch, batch / 2)]
-    torch.testing.assert_close(*plain, rtol=0, atol=1e-3)
-    moved = [d(translate(part, draws)).logits for part in (batch, batch / 2)]
-    assert (moved[0] - moved[1]).abs().max() > 0.01
+    parts = [translate(part, draws) if translated else part for part in (batch, batch / 2)]
+    bright, faint = (d(part).logits for part in parts)
+    assert ((bright - faint).abs().max() > 0.01) == sees
+
+
+@pytest.mark.parametrize(("pixels", "reach"), [(None, 4), (1, 1), (3, 3)])
+def test_translation_reaches_the_given_pixels(pixels: int | None, reach: int) -> None:
+    draws = draw_augmentation(500, (3, 32, 32), rng(0, 0, "augment"), translate_pixels=pixels)
+    assert draws[3:5].unique().tolist() == [*range(-reach, reach + 1)]
 
 
 def test_augmentation_cuts_out_a_quarter_and_shifts_by_an_eighth() -> None:

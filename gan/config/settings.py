@@ -97,6 +97,9 @@ class ModelConfig(Section):
     d_extra_layers: int = _setting(
         0, "3x3 convolutions after D's last halving; one helps on CIFAR-10", ge=0, le=4
     )
+    d_border: Literal["grey", "black"] = _setting(
+        "grey", "what D sees around an image; black shows D the contrast"
+    )
 
 
 class TrainConfig(Section):
@@ -118,6 +121,9 @@ class TrainConfig(Section):
         None,
         "differentiable augmentation of all images that D sees; diffaugment: colour, "
         "translation, cutout",
+    )
+    translate_pixels: int | None = _setting(
+        None, "largest translation of augment; null: an eighth of the side", ge=1
     )
     augment_ramp_epochs: float | None = _setting(
         None,
@@ -195,3 +201,9 @@ def _invalid_combinations(config: Config) -> Iterator[str]:
         )
     if train.class_loss_weight and not model.conditional:
         yield "train.class_loss_weight needs model.conditional true; change this, or set it to 0"
+    side = min(data.image_shape[1:])
+    if (train.translate_pixels or 0) > side // 8:
+        yield (
+            f"train.translate_pixels {train.translate_pixels} is more than an eighth of the side; "
+            f"set it to {side // 8} or less"
+        )

@@ -11,37 +11,43 @@ from torch.nn.functional import pad
 
 
 def draw_augmentation(
-    num: int, image_shape: tuple[int, int, int], rng: np.random.Generator, share: float = 1.0
+    num: int,
+    image_shape: tuple[int, int, int],
+    rng: np.random.Generator,
+    share: float = 1.0,
+    translate_pixels: int | None = None,
 ) -> Tensor:
-    """Returns float32 (7, N): brightness, saturation and contrast in [0, 1), two shifts, two
-    centres of the cutout.
+    """Returns float32 (7, N): brightness, saturation and contrast in [0, 1), two shifts in pixels,
+    two centres of the cutout.
 
-    On average, a share of the images has draws that change it; the others stay the same.
+    On average, a share of the images has draws that change it; the others stay the same. The shifts
+    are by up to translate_pixels, or an eighth of a side.
     """
     _, *sides = image_shape
+    reaches = [translate_pixels or _reach(side) for side in sides]
     draws = [
         *rng.random((3, num), dtype=np.float32),
-        *(rng.integers(0, 2 * _reach(side) + 1, num) for side in sides),
+        *(rng.integers(-reach, reach + 1, num) for reach in reaches),
         *(rng.integers(0, side + 1, num) for side in sides),
     ]
     found = np.stack(draws, dtype=np.float32, casting="unsafe")
-    unchanged = [*[0.5] * 3, *map(_reach, sides), *(-side for side in sides)]
+    unchanged = [*[0.5] * 3, 0, 0, *(-side for side in sides)]
     found[:, rng.random(num) >= share] = np.array(unchanged, np.float32)[:, None]
     return torch.from_numpy(found)
 
 
 def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
-    """Shifts images (N, C, H, W) by up to an eighth of a side, each by its column of (7, N).
+    """Shifts images (N, C, H, W), each by its column of (7, N), at most by an eighth of a side.
 
     The border is black. A discriminator with BatchNorm and without biases gives a batch and its
     multiples the same logits; an edge of known value lets it see the contrast.
     """
     num, _, height, width = images.shape
-    shifts = draws[3:5].long()
+    down, across = draws[3:5].long()[:, :, None, None]  # (N, 1, 1) each
     padded = pad(images, (*[_reach(width)] * 2, *[_reach(height)] * 2), value=fill)
     image = torch.arange(num, device=images.device)[:, None, None]
-    rows = shifts[0][:, None, None] + torch.arange(height, device=images.device)[:, None]
-    columns = shifts[1][:, None, None] + torch.arange(width, device=images.device)
+    rows = _reach(height) + down + torch.arange(height, device=images.device)[:, None]
+    columns = _reach(width) + across + torch.arange(width, device=images.device)
     return padded.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
 
 
@@ -58,7 +64,7 @@ def diffaugment(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def _reach(side: int) -> int:
-    """Returns the largest shift along a side, in pixels."""
+    """Returns the largest possible shift along a side, in pixels."""
     return round(side / 8)
 
 

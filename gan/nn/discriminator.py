@@ -7,7 +7,7 @@ import itertools
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import conv2d, linear, pad
 
 from gan.config.settings import ModelConfig
 from gan.config.sizes import num_levels
@@ -47,7 +47,8 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for level, (shallow, deep) in enumerate(itertools.pairwise(widths)):
             padding = (cfg.kernel - 1) // 2
-            conv = nn.Conv2d(shallow, deep, cfg.kernel, 2, padding, bias=False)
+            kind = _BlackBorder if cfg.d_border == "black" and level == 0 else nn.Conv2d
+            conv = kind(shallow, deep, cfg.kernel, 2, padding, bias=False)
             layers += _activated(conv, batch_norm=level > 0)
         for _ in range(cfg.d_extra_layers):
             layers += _activated(nn.Conv2d(deep, deep, 3, padding=1, bias=False), batch_norm=True)
@@ -69,6 +70,19 @@ class Discriminator(nn.Module):
         class_logits = linear(features.sum((2, 3)), self.embedding.weight)  # (N, K)
         own = class_logits.gather(1, labels[:, None])  # type: ignore[index]
         return Scores(logits + own[:, 0], class_logits)
+
+
+class _BlackBorder(nn.Conv2d):
+    """Pads images with black, -1, instead of grey, 0.
+
+    BatchNorm and layers without biases give a batch and its multiples the same logits. A border of
+    a value other than 0 lets D see the contrast.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows, columns = map(int, self.padding)
+        bordered = pad(images, (columns, columns, rows, rows), value=-1)
+        return conv2d(bordered, self.weight, self.bias, self.stride)
 
 
 def _activated(conv: nn.Conv2d, batch_norm: bool) -> list[nn.Module]:

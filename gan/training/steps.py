@@ -183,10 +183,17 @@ def _latents(state: TrainState, cfg: Config) -> Tensor:
 
 def _augmentation(state: TrainState, cfg: Config) -> Tensor:
     """Returns this rank's slice (R, 7, N) of the draws of the whole batch, for each pass."""
-    draws, share = [], augmented_share(cfg.train, state)
-    for index in range(len(_PASSES)):
-        stream = rng(cfg.train.seed, state.step * _STREAMS + index, "augment")
-        draws.append(draw_augmentation(cfg.train.batch_size, cfg.data.image_shape, stream, share))
+    train, share = cfg.train, augmented_share(cfg.train, state)
+    draws = [
+        draw_augmentation(
+            train.batch_size,
+            cfg.data.image_shape,
+            rng(train.seed, state.step * _STREAMS + index, "augment"),
+            share,
+            train.translate_pixels,
+        )
+        for index in range(len(_PASSES))
+    ]
     return torch.stack(draws).chunk(state.ranks.world_size, dim=2)[state.ranks.rank]
 
 
