@@ -131,6 +131,13 @@ def test_class_loss_needs_a_conditional_run() -> None:
         parse_config({"train": {"class_loss_weight": 0.5}}, origin="x")
 
 
+def test_translation_is_at_most_an_eighth_of_the_shorter_side() -> None:
+    data = {"image_size": [32, 64]}
+    parse_config({"data": data, "train": {"translate_pixels": 4}}, origin="x")
+    with pytest.raises(ConfigError, match=r"train\.translate_pixels 5 .* set it to 4 or less"):
+        parse_config({"data": data, "train": {"translate_pixels": 5}}, origin="x")
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [("model", "g_width", 10**6), ("model", "z_dim", 10**6), ("data", "image_size", 4096),
