@@ -41,7 +41,8 @@ HOSTILE = "</script><img src=x onerror=alert(1)>@@worker@@"
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished tiny run of grey images with classes; tests only read it."""
     root = tmp_path_factory.mktemp("grey")
-    cfg = tiny_config(root, data={"channels": 1}, model={"conditional": True, "kernel": 5})
+    model = {"conditional": True, "kernel": 5, "d_border": "black"}
+    cfg = tiny_config(root, data={"channels": 1}, model=model)
     train(cfg, root / "run", "cpu")
     return root / "run"
 
@@ -165,9 +166,8 @@ def test_images_in_the_browser_are_those_of_pytorch_to_one_grey_level(
 
 def test_opinion_in_the_browser_is_that_of_pytorch(visit: Any, content: dict[str, Any]) -> None:
     page = visit(content)
-    tensors, layers = unpacked(content["discriminator"]), content["discriminator"]["layers"]
     x = torch.randn(1, 1, 16, 16).clamp(-1, 1)
-    logits = judged(tensors, layers, x)[0]
+    logits = judged(content["discriminator"], x)[0]
     script = """async ([image, labels]) => Promise.all(labels.map(async (label) =>
         (await gan.ask("judge", { image: Float32Array.from(image), label })).real))"""
     found = torch.tensor(page.evaluate(script, [x.flatten().tolist(), list(range(len(logits)))]))
@@ -228,14 +228,15 @@ def test_discriminator_of_the_page_judges_generated_images_as_in_training(run: P
     network.load_state_dict(trained.checkpoint.d)
     with torch.no_grad():
         expected = network.train()(x, labels).logits  # as in training: statistics of the batch
-    found = judged(unpacked(packed), packed["layers"], x)[torch.arange(512), labels]
+    found = judged(packed, x)[torch.arange(512), labels]
     assert (found - expected).abs().mean() < 0.25 * expected.std()
 
 
-def judged(tensors: dict[str, Tensor], layers: list[dict], x: Tensor) -> Tensor:
-    """The logits (N, K) of packed tensors by PyTorch."""
-    features = x
-    for i, layer in enumerate(layers):
+def judged(packed: dict[str, Any], x: Tensor) -> Tensor:
+    """The logits (N, K) of a packed discriminator by PyTorch."""
+    tensors = unpacked(packed)
+    features = x = x + packed["offset"]
+    for i, layer in enumerate(packed["layers"]):
         features = x
         weight, bias = tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"]
         x = leaky_relu(conv2d(x, weight, bias, layer["stride"], layer["padding"]), layer["slope"])

@@ -24,7 +24,7 @@ export function makeGenerator({ z_dim, z_dist, image_shape, classes, layers, ten
 }
 
 // Returns a discriminator ready to use.
-export function makeDiscriminator({ layers, tensors }, imageShape) {
+export function makeDiscriminator({ layers, tensors, offset }, imageShape) {
   const made = [];
   let shape = imageShape;
   layers.forEach((setting, index) => {
@@ -33,7 +33,7 @@ export function makeDiscriminator({ layers, tensors }, imageShape) {
     made.push(layer);
     shape = layer.outShape;
   });
-  return { layers: made, classVectors: tensors.class_vectors };
+  return { layers: made, classVectors: tensors.class_vectors, offset };
 }
 
 // Returns the input of the first layer: the latent and, with classes, the vector of the class.
@@ -78,8 +78,8 @@ export function backward(generator, maps, imageGradient) {
 
 // Returns D's logits of an image: one for each class that it may be told, or one alone.
 export function judge(discriminator, image) {
-  const { layers, classVectors } = discriminator;
-  let x = image;
+  const { layers, classVectors, offset } = discriminator;
+  let x = image.map((value) => value + offset);
   let features = x;
   for (const layer of layers) {
     features = x;

@@ -63,7 +63,7 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
     Its normalisations have the statistics of generated images, as when it met these in training:
     then D(G(z)) is that of the curves. `layers.I.weight` (C_out, C_in, kH, kW) and `layers.I.bias`
     are convolutions with LeakyReLU after all but the last, the head; `class_vectors` (K, F) are
-    multiplied with the features.
+    multiplied with the features. `offset` is added to the image before its border of zeros.
     """
     cfg = trained.cfg
     weights = trained.checkpoint.d
@@ -77,9 +77,11 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
     network.requires_grad_(False)
     _settle(network, trained)
     tensors, layers = _plain_layers(network.eval())
+    offset = 1 if cfg.model.d_border == "black" else 0  # the border of -1 becomes 0
+    tensors["layers.0.bias"] -= offset * tensors["layers.0.weight"].sum((1, 2, 3))
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise BadCheckpoint(f"{trained.checkpoint.path}: the values of D are not finite")
-    description = {"kind": "discriminator", "layers": layers}
+    description = {"kind": "discriminator", "layers": layers, "offset": offset}
     return pack(tensors, description)
 
 
