@@ -131,13 +131,10 @@ def models() -> None:
 
     Their names work in place of a run. The distance is that of `gan evaluate`, with its floor.
     """
+    from gan.analysis.table import aligned
     from gan.pretrained.shipped import table
 
-    rows = table()
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    click.echo("\n".join(aligned(table())))
 
 
 @main.command()

@@ -89,11 +89,8 @@ def init_weights(module: nn.Module) -> None:
         return  # drawing normal numbers on "meta" imports torch's compiler (1 s)
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
 
 
 class _FromOnePixel(nn.ConvTranspose2d):

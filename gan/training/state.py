@@ -88,34 +88,21 @@ def settle(state: TrainState, cfg: Config) -> None:
     if state.is_settled:
         return
     if cfg.train.ema_halflife_images:  # without it the average is G itself
-        with autocast(state.precision, state.device):
-            update_bn(_norm_batches(state, cfg), _OneInput(state.g_ema))
+        # update_bn passes one input; G takes two
+        unpack = state.g_ema.register_forward_pre_hook(lambda _, inputs: inputs[0])
+        with unpack, autocast(state.precision, state.device):
+            update_bn(_norm_batches(state, cfg), state.g_ema)
     state.is_settled = True
 
 
-def _norm_batches(state: TrainState, cfg: Config) -> Iterator[dict[str, Any]]:
+def _norm_batches(state: TrainState, cfg: Config) -> Iterator[tuple[tuple[Tensor, Tensor | None]]]:
     model, seed = cfg.model, cfg.train.seed
     for batch in range(_NORM_BATCHES):
         z = draw_latents(_NORM_BATCH, model.z_dim, model.z_dist, seed=seed, step=batch,
                          purpose="norm")  # fmt: skip
         labels = draw_labels(_NORM_BATCH, state.g.num_classes, seed=seed, step=batch,
                              purpose="norm_labels")  # fmt: skip
-        yield {
-            "z": z.to(state.device),
-            "labels": None if labels is None else labels.to(state.device),
-        }
-
-
-class _OneInput(nn.Module):
-    """A generator that takes its inputs as one dict, which is what update_bn passes."""
-
-    def __init__(self, generator: nn.Module) -> None:
-        super().__init__()
-        self.generator = generator
-        self.training = generator.training  # the mode that update_bn restores
-
-    def forward(self, inputs: dict[str, Any]) -> Tensor:
-        return self.generator(**inputs)
+        yield ((z.to(state.device), None if labels is None else labels.to(state.device)),)
 
 
 def to_checkpoint(
