@@ -294,7 +294,8 @@ def test_d_sees_contrast_only_beside_a_black_border(
     draws = draw_augmentation(8, (3, 16, 16), rng(0, 0, "augment"))
     parts = [translate(part, draws) if translated else part for part in (batch, batch / 2)]
     bright, faint = (d(part).logits for part in parts)
-    assert ((bright - faint).abs().max() > 0.01) == sees
+    difference = (bright - faint).abs().max()
+    assert difference > 0.01 if sees else difference <= 1e-3
 
 
 @pytest.mark.parametrize(("pixels", "reach"), [(None, 4), (1, 1), (3, 3)])

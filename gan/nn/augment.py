@@ -39,8 +39,7 @@ def draw_augmentation(
 def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
     """Shifts images (N, C, H, W), each by its column of (7, N), at most by an eighth of a side.
 
-    The border is black. A discriminator with BatchNorm and without biases gives a batch and its
-    multiples the same logits; an edge of known value lets it see the contrast.
+    The border is black, which shows D the contrast, as `model.d_border` does.
     """
     num, _, height, width = images.shape
     down, across = draws[3:5].long()[:, :, None, None]  # (N, 1, 1) each

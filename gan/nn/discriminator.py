@@ -75,13 +75,12 @@ class Discriminator(nn.Module):
 class _BlackBorder(nn.Conv2d):
     """Pads images with black, -1, instead of grey, 0.
 
-    BatchNorm and layers without biases give a batch and its multiples the same logits. A border of
-    a value other than 0 lets D see the contrast.
+    With BatchNorm and without biases, D gives a batch and its multiples the same logits. A border
+    that is not 0 lets D see the contrast.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        rows, columns = map(int, self.padding)
-        bordered = pad(images, (columns, columns, rows, rows), value=-1)
+        bordered = pad(images, [int(self.padding[0])] * 4, value=-1)
         return conv2d(bordered, self.weight, self.bias, self.stride)
 
 
