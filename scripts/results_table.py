@@ -78,7 +78,7 @@ def _compared(records: Records) -> list[list[str]]:
             f"`{config.stem}`", f"![samples](figures/{_samples(name)})",
             "given" if cfg.model.conditional else "none",
             f"{_images(ours):,.0f} ({_images(ours) / length:.0%})",
-            f"{_minutes(ours)} and {_minutes(baseline)}",
+            " and ".join(filter(None, (_minutes(ours), _minutes(baseline)))),
             _distance(ours), _number(_floor(ours)), _distance(published) if published else "",
             f"{_distance(baseline)} ({rate})",
             f"{mean(_distances(baseline)) / mean(_distances(ours)):.2g}", status(ours, baseline),
