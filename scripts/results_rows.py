@@ -76,7 +76,7 @@ ROWS = {
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
     **_longer("CIFAR-10", "cifar10", 12_000, "photos"),
     **_longer_baseline("CIFAR-10", "cifar10", 12_000, "5e-4"),
-    **_longer("CIFAR-10", "cifar10", 32_000, "photos", "longest"),
+    **_longer("CIFAR-10", "cifar10", 93_750, "photos", "longest"),
     **_compared("CelebA, 64 pixels", "celeba64", 64_000, 16, "photos"),
     **_longer("CelebA, 64 pixels", "celeba64", 21_681, "photos"),
     **_longer_baseline("CelebA, 64 pixels", "celeba64", 21_681, "5e-4"),
