@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-_PATH = click.Path(path_type=Path)
+from gan.options import PATH, check_out
+
 _SHARED = (
-    click.Argument(["run"], metavar="RUN_OR_CHECKPOINT", type=_PATH),
-    click.Option(["--out"], required=True, type=_PATH, help="A .png; the numbers go to a .json."),
+    click.Argument(["run"], metavar="RUN_OR_CHECKPOINT", type=PATH),
+    click.Option(["--out"], required=True, type=PATH, help="A .png; the numbers go to a .json."),
     click.Option(["--seed"], default=0, show_default=True, type=click.IntRange(0, 2**31 - 1)),
     click.Option(["--data-root"], help="Folder of the real images [default: $GAN_DATA or data]."),
     click.Option(["--force"], is_flag=True, help="Overwrite existing files."),
@@ -25,11 +26,8 @@ def _add(name: str, about: str, *own: click.Parameter) -> None:
     """Adds the verb for `run` of the module of this name, with options of its own."""
 
     def verb(run: Path, out: Path, data_root: str | None, force: bool, **options: Any) -> None:
-        if out.suffix != ".png":
-            raise click.BadParameter(f"{out}: must end in .png", param_hint="--out")
-        for file in (out, out.with_suffix(".json")):
-            if file.exists() and not force:
-                raise click.UsageError(f"{file} exists; choose another --out, or add --force")
+        check_out(out, force, (".png",))
+        check_out(out.with_suffix(".json"), force, (".json",))
         from gan.machine.precision import choose_device
         from gan.paper.result import save
         from gan.pretrained import load_generator
@@ -54,7 +52,7 @@ _add("probe", "Classify images by the features of D and a linear SVM.",
      click.Option(["--labels"], default="100,1000,all", show_default=True, metavar="N,N,...",
                   help="Numbers of labels to train on."),
      _number("--draws", 5, 1, "Sets of labels of each number."),
-     click.Option(["--also"], multiple=True, type=_PATH, metavar="RUN_OR_CHECKPOINT",
+     click.Option(["--also"], multiple=True, type=PATH, metavar="RUN_OR_CHECKPOINT",
                   help="Measure this D too, such as an earlier one; repeatable."))  # fmt: skip
 _add("features", "Show what the features of D respond to.",
      _number("--num", 2000, 20, "Samples to choose from."))  # fmt: skip

@@ -1,0 +1,189 @@
+"""The verbs of this package. Each imports its libraries when it runs, so `gan --help` is fast."""
+
+from pathlib import Path
+
+import click
+
+from gan.errors import say
+from gan.options import DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
+
+
+@click.command()
+@click.argument("config", type=PATH)
+@SET
+@click.option("--verify", is_flag=True, help="Decode again and compare with what was packed.")
+@click.option("--clear", is_flag=True, help="Delete what was packed.")
+@click.option("--sheet", type=PATH, help="Write 64 images as training sees them: a .png grid.")
+def data(
+    config: Path, overrides: tuple[str, ...], verify: bool, clear: bool, sheet: Path | None
+) -> None:
+    """Find, check, pack and describe images.
+
+    Downloads those of a config that can be downloaded.
+    """
+    if sheet and sheet.suffix != ".png":
+        raise click.BadParameter(f"{sheet}: must end in .png", param_hint="--sheet")
+    from gan.analysis.inspect import clear_packs, inspect
+    from gan.config.reader import load_config
+
+    cfg = load_config(config, overrides)
+    for line in clear_packs(cfg) if clear else inspect(cfg, verify=verify, sheet=sheet):
+        click.echo(line)
+
+
+@click.command()
+@RUN
+@click.option("--features", help="mnist, fashion_mnist, cifar10, photos, faces, inception, none, "
+              "or a file of weights [default: the one shipped for the data].")  # fmt: skip
+@click.option("--num", default=10_000, show_default=True, type=click.IntRange(10, 1_000_000))
+@click.option(
+    "--draws",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="Evaluations with other latents and real images.",
+)
+@SEED
+@click.option("--data-root", help="Folder of the real images [default: of own images, "
+              "that of the run; else $GAN_DATA, else data].")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+@click.option("--out", type=PATH, help="A .json file; compare and report read RUN/evaluation.json.")
+@DEVICE
+@FORCE
+def evaluate(
+    run_or_checkpoint: Path, features: str | None, num: int, draws: int, seed: int,
+    data_root: str | None, as_json: bool, out: Path | None, device: str, force: bool,
+) -> None:  # fmt: skip
+    """Compare generated with real images.
+
+    Compares real images with each other too: their distance is the floor.
+    """
+    import json
+
+    if out:
+        check_out(out, force, (".json",))
+    from gan.analysis.evaluate import evaluate as run_evaluation
+    from gan.analysis.runs import own_images
+    from gan.analysis.table import evaluation_table, write_record
+    from gan.machine.precision import choose_device
+    from gan.pretrained import load_generator
+
+    on = choose_device(device)
+    data_root = data_root or own_images(run_or_checkpoint)
+    trained = load_generator(run_or_checkpoint, on, data_root=data_root)
+    record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
+    table = evaluation_table(record, len(trained.classes))
+    click.echo(json.dumps(record, indent=2) if as_json else table)
+    if out:
+        write_record(record, out)
+    if trained.checkpoint.data != record["data"]["checksum"]:
+        say("note: the checkpoint was trained on other images (checksums differ)")
+
+
+@click.command()
+@click.argument("runs", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, help="A folder for compare.png, compare.csv, and TensorBoard's "
+              "curves by training step.")  # fmt: skip
+def compare(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Compare runs: settings, scores and curves.
+
+    Shows the settings that differ, and scores with their floors. Runs that differ in train.seed
+    alone are shown as one: mean and standard deviation.
+    """
+    from gan.analysis.compare import compare as run_comparison
+
+    click.echo(run_comparison(runs, out))
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, help="An .html file [default: RUN/report.html].")
+@FORCE
+def report(run: Path, out: Path | None, force: bool) -> None:
+    """Write one HTML file about a run.
+
+    It holds settings, curves, samples and scores, and needs no network.
+    """
+    out = out or run / "report.html"
+    check_out(out, force, (".html",))
+    from gan.analysis.report import write_report
+
+    write_report(run, out)
+    click.echo(out)
+
+
+@click.command()
+@RUN
+@click.option("--points", default=8, show_default=True, type=click.IntRange(2, 1000),
+              help="Latents of --seed to visit.")  # fmt: skip
+@click.option("--seeds", metavar="N,N,...", help="Visit the first image of each seed instead.")
+@click.option("--steps", default=8, show_default=True, type=click.IntRange(1, 1000),
+              help="Images from one latent to the next.")  # fmt: skip
+@SEED
+@click.option("--out", required=True, type=PATH, help="A .png strip, a .gif or an .mp4 (ffmpeg).")
+@click.option("--labels", "--label", metavar="CLASS,CLASS,...", help="Visit these classes.")
+@click.option("--scale", type=click.IntRange(1, 64),
+              help="Repeat each pixel so many times [default: films have 256 pixels].")  # fmt: skip
+@DEVICE
+@FORCE
+def walk(
+    run_or_checkpoint: Path, points: int, seeds: str | None, steps: int, seed: int, out: Path,
+    labels: str | None, scale: int | None, device: str, force: bool,
+) -> None:  # fmt: skip
+    """Interpolate between latents, as a strip or a film.
+
+    The walk ends at the latent where it began. `--seeds 3 --labels 2,7` changes the class alone;
+    the shorter list is repeated.
+    """
+    check_out(out, force, (".png", ".gif", ".mp4"))
+    from gan.analysis.walk import path_ends, save_walk
+    from gan.machine.precision import choose_device
+    from gan.pretrained import load_generator
+
+    trained = load_generator(run_or_checkpoint, choose_device(device))
+    ends = path_ends(trained, points=points, seed=seed, seeds=seeds, labels=labels)
+    num = save_walk(trained, out, *ends, steps=steps, scale=scale)
+    click.echo(f"{out}: {num} images of {trained.origin}")
+
+
+@click.command()
+@RUN
+@click.argument("images", type=PATH, nargs=-1)
+@click.option("--out", type=PATH, help="A .png of each image beside the nearest of G.")
+@click.option(
+    "--walk", "film", type=PATH, help="A .gif or .mp4 from the first image to the second."
+)
+@click.option(
+    "--held-out", is_flag=True, help="Compare training images with held-out ones instead."
+)
+@click.option("--num", default=64, show_default=True, type=click.IntRange(2, 100_000),
+              help="Images of each kind, with --held-out.")  # fmt: skip
+@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@SEED
+@DEVICE
+@FORCE
+def invert(
+    run_or_checkpoint: Path, images: tuple[Path, ...], out: Path | None, film: Path | None,
+    held_out: bool, num: int, data_root: str | None, seed: int, device: str, force: bool,
+) -> None:  # fmt: skip
+    """Find the latents whose images are nearest to given images.
+
+    Distances are root mean squares in grey levels. If G draws held-out images as well as training
+    images, that is one more sign that it has not memorised these.
+    """
+    if held_out == bool(images) or held_out == bool(out) or (film and len(images) != 2):
+        raise click.UsageError("give images and --out, with --walk two; or --held-out alone")
+    for path, suffixes in ((out, (".png",)), (film, (".gif", ".mp4"))):
+        if path:
+            check_out(path, force, suffixes)
+    from gan.analysis.invert import compare_held_out, save_pairs
+    from gan.machine.precision import choose_device
+    from gan.pretrained import load_generator
+
+    trained = load_generator(run_or_checkpoint, choose_device(device), data_root=data_root)
+    if out:
+        lines = save_pairs(trained, images, out, film=film, seed=seed)
+    else:
+        lines = compare_held_out(trained, num=num, seed=seed)
+    for line in lines:
+        click.echo(line)

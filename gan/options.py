@@ -1,0 +1,31 @@
+"""Arguments and options that several verbs share."""
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+RUN = click.argument("run_or_checkpoint", type=PATH)
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting; repeatable."
+)
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute.",
+)
+SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
+FORCE = click.option("--force", is_flag=True, help="Overwrite an existing file or folder.")
+
+
+def check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
+    """Refuses an --out with another suffix, and one that exists unless --force is given."""
+    is_folder = out.is_dir() and "" in suffixes
+    if out.suffix not in suffixes and not is_folder:
+        *most, last = [suffix or "no suffix (a folder)" for suffix in suffixes]
+        allowed = f"{', '.join(most)} or {last}" if most else last
+        raise click.BadParameter(f"{out}: must end in {allowed}", param_hint="--out")
+    if out.exists() and not force and not (is_folder and not any(out.iterdir())):
+        raise click.UsageError(f"{out} exists; choose another --out, or overwrite with --force")
