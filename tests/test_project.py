@@ -1,7 +1,9 @@
 """Files of the project agree with each other."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -36,6 +38,19 @@ def test_installed_libraries_are_within_the_bounds() -> None:
     for line in requirements()[:-1]:
         wanted = Requirement(line)
         assert wanted.specifier.contains(version(wanted.name)), line
+
+
+def test_a_failed_installation_is_tried_again(tmp_path: Path) -> None:
+    for name in ("scripts/install.sh", "requirements.txt", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(name, tmp_path / name)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    env = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(["bash", "scripts/install.sh"], cwd=tmp_path, env=env)
+    assert done.returncode and not (tmp_path / ".venv" / "installed.stamp").exists()
 
 
 @pytest.mark.parametrize("script", sorted(Path("scripts").glob("*.sh")), ids=str)
