@@ -18,7 +18,7 @@ from gan.files import replacing
 from gan.page.bundle import bundle
 from gan.page.history import history_of
 from gan.page.weights import discriminator_of, pack
-from gan.pretrained import load_generator
+from gan.pretrained.load import load_generator
 
 _FOLDER = Path(__file__).parent
 _STYLES = ("shell", "play", "layers", "operation", "training", "digit", "drop")
