@@ -116,14 +116,12 @@ def _check_fields(payload: dict[str, Any], path: Path) -> None:
 def _convert_format_2(config: dict[str, Any]) -> None:
     """Format 2 stored hardware settings and spelled "off" as none or 0, which is null now."""
     config.pop("hardware", None)
-    for name, key, off in (
-        ("train", "penalty", "none"),
-        ("train", "augment", "none"),
-        ("train", "ema_halflife_images", 0),
-    ):
-        section = config.get(name)
-        if isinstance(section, dict) and section.get(key, ...) == off:
-            section[key] = None
+    train = config.get("train")
+    if isinstance(train, dict):
+        for key, off in (("penalty", "none"), ("augment", "none"), ("ema_halflife_images", 0)):
+            value = train.get(key)
+            if isinstance(value, str | int | float) and value == off:  # a tensor has no plain ==
+                train[key] = None
 
 
 def _read_verified(path: Path) -> tuple[bytes, list[bytes]]:
@@ -236,7 +234,7 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoi
         try:
             checkpoint = read_checkpoint(path)
             if checkpoint.step != step:  # or a copy would take a run back again and again
-                raise BadCheckpoint(f"{path}: a copy of step {checkpoint.step:,}; rename it")
+                raise BadCheckpoint(f"{path}: holds step {checkpoint.step:,}; rename it")
             return checkpoint, errors
         except BadCheckpoint as error:
             if os.path.lexists(path):

@@ -81,15 +81,19 @@ def train(
 
 @main.command()
 @RUN
-@click.option("--num", default=64, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option("--num", default=64, show_default=True, type=click.IntRange(1, 1_000_000),
+              help="Number of images.")  # fmt: skip
 @SEED
 @click.option("--out", required=True, type=PATH, help="A .png or .jpg grid, .npz, or a folder.")
 @click.option("--label", help="Only this class, by name or number, or all (conditional runs).")
-@click.option("--truncation", default=1.0, type=click.FloatRange(0, 1, min_open=True),
-              help="Multiply latents: below 1, images are typical, less varied.")  # fmt: skip
-@click.option("--columns", type=click.IntRange(1), help="Of the grid [default: a square].")
+@click.option("--truncation", default=1.0, show_default=True,
+              type=click.FloatRange(0, 1, min_open=True),
+              help="Scale latents: below 1, images are more typical and less varied.")  # fmt: skip
+@click.option(
+    "--columns", type=click.IntRange(1), help="Images per row of a grid [default: a square]."
+)
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(1, 64),
-              help="Repeat each pixel so many times.")  # fmt: skip
+              help="Enlarge so many times, by repeating pixels.")  # fmt: skip
 @DEVICE
 @FORCE
 def sample(
@@ -100,11 +104,11 @@ def sample(
 
     `gan models` lists the shipped ones. Of a run, the newest checkpoint is used. The same seed
     gives the same images; the first k of --num n are those of --num k. --label all gives a grid
-    with one class a row, and rounds --num up to whole rows.
+    with one class a row, and rounds --num up to whole rows; other numbers give other images there.
     """
     check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
-    from gan.pretrained import load_generator
+    from gan.pretrained.load import load_generator
     from gan.sampling import save_samples
 
     trained = load_generator(run_or_checkpoint, choose_device(device), truncation=truncation)
@@ -141,7 +145,7 @@ def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     import torch
 
     from gan.export import save_export
-    from gan.pretrained import load_generator
+    from gan.pretrained.load import load_generator
 
     trained = load_generator(run_or_checkpoint, torch.device("cpu"))
     for num, difference in save_export(trained, out).items():

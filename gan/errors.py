@@ -27,6 +27,8 @@ def one_message() -> Iterator[None]:
     _open_closed_streams()
     try:
         yield
+    except (click.exceptions.Exit, click.exceptions.Abort, BrokenPipeError):
+        raise  # click ends quietly
     except ConfigError as error:
         fail(str(error), EXIT_CONFIG)
     except NonFinite as error:

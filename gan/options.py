@@ -16,7 +16,13 @@ DEVICE = click.option(
     show_default=True,
     help="Where to compute.",
 )
-SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1))
+SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1),
+                    help="Of latents and classes.")  # fmt: skip
+DATA_ROOT = click.option(
+    "--data-root",
+    help="Folder of the real images [default: of own images, that of the run; else $GAN_DATA, "
+    "else data].",
+)
 FORCE = click.option("--force", is_flag=True, help="Overwrite an existing file or folder.")
 
 

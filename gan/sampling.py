@@ -29,7 +29,7 @@ from gan.checkpoint import (
 from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
-from gan.errors import ConfigError, NonFinite
+from gan.errors import ConfigError, NonFinite, say
 from gan.files import naming, replacing
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, autocast, choose_precision, send
@@ -74,7 +74,7 @@ class Trained:
         names = self.classes[: self.generator.num_classes]
         if only == "all" and names:
             return torch.arange(len(names)).repeat_interleave(-(-num // len(names)))
-        if only not in names and not (only.isdigit() and int(only) < len(names)):
+        if only not in names and not (only.isdecimal() and int(only) < len(names)):
             choices = f"the classes {', '.join(names[:20])}" if names else "no classes"
             raise ConfigError(f"--label {only}: {self.origin} has {choices}")
         return torch.full((num,), names.index(only) if only in names else int(only))
@@ -129,6 +129,8 @@ def find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
     if not found:
         reasons = "".join(f"\n  {error}" for error in errors)
         raise BadCheckpoint(f"{run_or_checkpoint}: no good checkpoint in it{reasons}")
+    for error in errors:
+        say(f"warning: {error}; using an older checkpoint")
     return found
 
 
@@ -201,12 +203,13 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     num, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(num))
     rows = math.ceil(num / columns)
-    sheet = np.zeros((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels))
+    shape = rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels
+    sheet = np.zeros(shape, np.uint8)
     for i, image in enumerate(images):
         top = _GAP + (i // columns) * (height + _GAP)
         left = _GAP + (i % columns) * (width + _GAP)
         sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    return sheet.astype(np.uint8)
+    return sheet
 
 
 def to_pil(pixels: np.ndarray) -> Image.Image:

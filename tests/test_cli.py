@@ -28,11 +28,12 @@ def run_python(code: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_help_imports_only_click(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["paper", "walk", "--help"]])
+def test_help_imports_only_click(words: list[str], tmp_path: Path) -> None:
     """So that it is fast."""
     code = (
         "import sys; before = set(sys.modules)\n"
-        "from gan.cli import main; main(['--help'], standalone_mode=False)\n"
+        f"from gan.cli import main; main({words}, standalone_mode=False)\n"
         "packages = {name.split('.')[0] for name in set(sys.modules) - before}\n"
         "print(sorted(packages - sys.stdlib_module_names))"
     )
@@ -66,6 +67,12 @@ def test_verbs_import_only_what_they_need(
         (["train", str(SMOKE), "--dry-run"], for_images),
     ]
     run_python(_VERBS.format(steps=steps), tmp_path)
+
+
+def test_a_closed_pipe_ends_a_verb_without_a_message() -> None:
+    command = f"{sys.executable} -m gan config {SMOKE} | (exec <&-; sleep 3)"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
 
 
 def test_evaluating_on_other_images_than_the_training_ones_is_reported(tmp_path: Path) -> None:

@@ -136,6 +136,15 @@ def test_translation_is_at_most_an_eighth_of_the_shorter_side() -> None:
     parse_config({"data": data, "train": {"translate_pixels": 4}}, origin="x")
     with pytest.raises(ConfigError, match=r"train\.translate_pixels 5 .* set it to 4 or less"):
         parse_config({"data": data, "train": {"translate_pixels": 5}}, origin="x")
+    data = {"image_size": 28}  # where null shifts by up to 4 pixels
+    parse_config({"data": data, "train": {"translate_pixels": 4}}, origin="x")
+
+
+@pytest.mark.parametrize("root", ["08", "1e5", "2e-4", "null", "a: b", "plain"])
+def test_a_described_config_is_read_back(root: str, tmp_path: Path) -> None:
+    cfg = parse_config({"data": {"root": root}, "train": {"init_from": root}}, origin="x")
+    (tmp_path / "c.yaml").write_text(describe(cfg))
+    assert load_config(tmp_path / "c.yaml") == cfg
 
 
 @pytest.mark.parametrize(

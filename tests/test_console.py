@@ -20,7 +20,7 @@ from gan.console import Console
 from gan.machine.signals import StopRequest
 from gan.training import report
 from gan.training.loop import train
-from gan.training.run import Window
+from gan.training.run import Ending, Window
 from tests.conftest import gan, tiny_config
 
 Read = Callable[[], str]
@@ -116,10 +116,24 @@ def test_rate_is_recent_and_progress_and_time_left_respect_max_minutes(
     assert share == pytest.approx(done, abs=0.02)
 
 
+def test_a_run_ends_without_grids(finished_run: Path, tmp_path: Path) -> None:
+    run = train(tiny_config(tmp_path), finished_run, "cpu")
+    run.pace.append((0, 0.0))
+    shown: list[str] = []
+    run.tracker.console = SimpleNamespace(show=lambda *_: None, end=shown.append)
+    (run.sample_dir / "learning.gif").unlink()
+    for damaged in (False, True):
+        for path in run.sample_dir.glob("ema_*.png"):
+            path.write_bytes(b"") if damaged else path.unlink()
+        report.finish(run, Ending.DONE)
+        (run.sample_dir / "ema_00000002.png").touch()
+    assert len(shown) == 2 and not (run.sample_dir / "learning.gif").exists()
+
+
 def test_ctrl_c_is_answered_in_place_of_the_status_line(terminal: Callable[[int], Read]) -> None:
     read = terminal(80)
     StopRequest()(signal.SIGINT, None)
-    answer = "finishing the step, then saving; once more to quit"
+    answer = "finishing this step, then saving; interrupt again to quit without saving"
     assert read() == f"\r\x1b[K{answer}\r\n"
 
 

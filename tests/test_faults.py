@@ -237,7 +237,7 @@ def test_a_copy_named_as_a_later_step_does_not_take_a_run_back(tmp_path: Path) -
         row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")
     ] == [2, 4, 6]
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert f"{folder / 'step_00000099.pt'}: a copy of step 2; rename it; using an older" in log
+    assert f"{folder / 'step_00000099.pt'}: holds step 2; rename it; using an older" in log
     assert log.count("resuming from step_00000004.pt") == 1
 
 

@@ -149,6 +149,12 @@ def test_clear_deletes_the_pack_and_says_how_much_was_freed(
     assert gan("data", config, "--clear").output == "no pack to delete\n"
 
 
+@pytest.mark.parametrize("words", [["--verify"], ["--sheet", "s.png"]])
+def test_clear_is_alone(words: list[str], images: Path, tmp_path: Path) -> None:
+    shown = gan("data", own_file(images, tmp_path / "own.yaml"), "--clear", *words)
+    assert shown.exit_code == 2 and "use it alone" in shown.output
+
+
 def test_clear_deletes_packs_of_earlier_contents_and_what_killed_processes_left(
     images: Path, tmp_path: Path, cache: Path
 ) -> None:

@@ -88,7 +88,7 @@ def test_held_out_images_are_compared_with_training_images(tiny_run: Path) -> No
 def test_options_that_do_not_fit_are_one_usage_error(words: list[str], tiny_run: Path) -> None:
     done = gan("invert", tiny_run, *words)
     assert done.exit_code == 2
-    assert "give images and --out, with --walk two; or --held-out alone" in done.output
+    assert "give IMAGES and --out (with --walk two IMAGES), or --held-out alone" in done.output
 
 
 def test_all_bad_images_are_named_and_nothing_is_written(tiny_run: Path, tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def test_slerp_keeps_the_length_and_goes_through_the_middle() -> None:
     torch.testing.assert_close(path[2], torch.tensor([3.0, 3.0]) / 2**0.5)
 
 
+def test_opposite_latents_are_interpolated_linearly() -> None:
+    path = interpolate(torch.tensor([1.0]), torch.tensor([-2.0]), 3, "normal")
+    assert path.flatten().tolist() == pytest.approx([1, 0, -1])
+
+
 def test_uniform_latents_are_interpolated_linearly() -> None:
     path = interpolate(torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 0.0]), 2, "uniform")
     torch.testing.assert_close(path, torch.tensor([[-1.0, 1.0], [0.0, 0.5]]))

@@ -13,8 +13,9 @@ import yaml
 import gan as package
 from gan.checkpoint import BadCheckpoint
 from gan.errors import ConfigError
+from gan.pretrained.folder import write_folder
 from gan.pretrained.hub import is_hub_name
-from gan.pretrained.shipped import CONFIG, MODEL
+from gan.pretrained.shipped import CONFIG, DISCRIMINATOR, MODEL
 from tests.conftest import gan
 
 
@@ -112,8 +113,10 @@ def test_wrong_arguments_are_one_error(tiny_run: Path, conditional_run: Path) ->
             g.sample(**options)
     with pytest.raises(ConfigError, match=r"has the classes disc, square"):
         load(conditional_run).sample(1, label="cat")
-    with pytest.raises(ValueError, match="torch finds none"):
+    with pytest.raises(ValueError, match="cannot be used on this machine"):
         package.load(tiny_run, device="cuda" if not torch.cuda.is_available() else "mps")
+    with pytest.raises(ValueError, match="device gpu cannot be used"):
+        package.load(tiny_run, device="gpu")
 
 
 def test_a_saved_model_is_the_same_model(conditional_run: Path, tmp_path: Path) -> None:
@@ -154,6 +157,7 @@ def hub(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simp
     """A hub that holds one generator as me/faces and lists what was asked of it."""
     load(tiny_run).save_pretrained(tmp_path / "cache")
     asked: list = []
+    cards: list[str] = []
 
     def download(name: str, file: str) -> str:
         asked.append((name, file))
@@ -163,6 +167,7 @@ def hub(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simp
 
     def upload(repo_id: str, folder_path: Path) -> str:
         asked.append((repo_id, sorted(path.name for path in folder_path.iterdir())))
+        cards.append((folder_path / "README.md").read_text())
         return f"https://hub/{repo_id}"
 
     fake = SimpleNamespace(
@@ -170,12 +175,21 @@ def hub(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simp
     )
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
     monkeypatch.chdir(tmp_path)
-    return SimpleNamespace(asked=asked)
+    return SimpleNamespace(asked=asked, cards=cards)
 
 
 def test_a_hub_name_loads_two_files_of_the_hub(hub: SimpleNamespace, tiny_run: Path) -> None:
     assert (load("me/faces").sample(2) == load(tiny_run).sample(2)).all()
     assert hub.asked == [("me/faces", CONFIG), ("me/faces", MODEL)]
+
+
+def test_a_hub_name_loads_a_discriminator_too(
+    hub: SimpleNamespace, tiny_run: Path, tmp_path: Path
+) -> None:
+    checkpoint = load(tiny_run).trained.checkpoint
+    write_folder(checkpoint, tmp_path / "cache", discriminator=True)
+    assert load("me/faces").trained.checkpoint.d.keys() == checkpoint.d.keys()
+    assert hub.asked[-1] == ("me/faces", DISCRIMINATOR)
 
 
 def test_a_hub_name_without_a_network_is_one_error(hub: SimpleNamespace) -> None:
@@ -213,5 +227,6 @@ def test_a_verb_does_not_ask_the_hub(hub: SimpleNamespace, tmp_path: Path) -> No
 def test_push_to_hub_uploads_the_folder(hub: SimpleNamespace, tiny_run: Path) -> None:
     assert load(tiny_run).push_to_hub("me/new") == "https://hub/me/new"
     assert hub.asked == [("me/new", ["README.md", CONFIG, MODEL, "samples.png"])]
+    assert "# me/new\n" in hub.cards[0] and 'gan.load("me/new")' in hub.cards[0]
     with pytest.raises(ValueError, match="OWNER/NAME"):
         load(tiny_run).push_to_hub("new")

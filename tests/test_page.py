@@ -22,7 +22,7 @@ from gan.nn.discriminator import Discriminator
 from gan.page.build import content_of, page_of
 from gan.page.history import thinned
 from gan.page.weights import discriminator_of, quantise
-from gan.pretrained import load_generator
+from gan.pretrained.load import load_generator
 from gan.training.loop import train
 from tests.conftest import BROWSER_MS, gan, tiny_config
 

@@ -254,7 +254,9 @@ def test_data_without_a_classifier_are_an_error(
     verb: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    given = ["--concepts", "a", "b", "c"] if verb == "arithmetic" else []
+    given = ["--concepts", "a", "b", "c"] if verb == "arithmetic" else ["--concept", "a"]
     shown = gan("paper", verb, tiny_run, *given, "--out", tmp_path / "made.png")
     assert shown.exit_code == 2 and "no classifier ships for data.source" in shown.output
+    shown = gan("paper", verb, tiny_run, "--out", tmp_path / "made.png")
+    assert shown.exit_code == 2 and f"these data need {given[0]}" in shown.output
     assert not list(tmp_path.iterdir())

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from gan.checkpoint import BadCheckpoint, read_checkpoint
 from gan.errors import ConfigError
-from gan.pretrained import load_generator
 from gan.pretrained.card import write_card
 from gan.pretrained.folder import read_folder, write_folder
-from gan.pretrained.load import read_source
+from gan.pretrained.load import load_generator, read_source
 from gan.pretrained.shipped import CONFIG, DISCRIMINATOR, MODEL, SHIPPED, shipped_names
 from tests.conftest import gan
 

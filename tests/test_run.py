@@ -183,7 +183,7 @@ def test_first_ctrl_c_is_answered_and_the_second_ends_the_process_at_once() -> N
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "asked to stop\n"
         process.send_signal(signal.SIGINT)
-        answer = "finishing the step, then saving; once more to quit\n"
+        answer = "finishing this step, then saving; interrupt again to quit without saving\n"
         assert process.communicate()[1] == answer
         assert process.returncode == -signal.SIGINT
     finally:
@@ -482,6 +482,8 @@ def test_max_minutes_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     assert f"step_{run.state.step:08}.pt" in sums(tmp_path / "run")
     last_line = (tmp_path / "run" / "log.txt").read_text().splitlines()[-1]
     assert "time is up (train.max_minutes): step" in last_line
+    cfg = tiny_config(tmp_path, train={"num_steps": 1, "max_minutes": 1e-9})
+    assert train(cfg, tmp_path / "done", "cpu").ending == Ending.DONE
 
 
 def test_run_ended_by_max_minutes_says_how_to_resume(config: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gan import sampling
 from gan.checkpoint import BadCheckpoint, read_checkpoint, save_checkpoint
 from gan.config.reader import identity, parse_config
 from gan.config.settings import HardwareConfig
+from gan.errors import ConfigError
 from gan.machine.precision import Precision, choose_precision
 from gan.sampling import (
     Trained,
@@ -194,6 +196,22 @@ def test_label_may_be_the_name_or_number_of_a_class(conditional_run: Path) -> No
     )
     with pytest.raises(ValueError, match=r"--label cat: .* has the classes disc, square"):
         trained.labels(3, 0, "cat")
+
+
+def test_a_damaged_newest_checkpoint_is_reported(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    newest = max((tmp_path / "run" / "checkpoints").glob("step_*.pt"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert load_trained(tmp_path / "run", CPU).checkpoint.step == 2
+    shown = capsys.readouterr().err
+    assert f"warning: {newest}: " in shown and "using an older checkpoint" in shown
+
+
+def test_a_label_that_is_no_decimal_number_is_unknown(conditional_run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--label ²: .* has the classes"):
+        load_trained(conditional_run, CPU).labels(3, 0, "²")
 
 
 def test_label_for_a_run_without_classes_is_an_error(tiny_run: Path) -> None:

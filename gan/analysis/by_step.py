@@ -9,7 +9,7 @@ from gan.board import tag_of
 
 
 def write_by_step(runs: Sequence[RunFiles], folder: Path) -> None:
-    """Writes one run of TensorBoard for each run into `folder`; replaces what it wrote before."""
+    """Writes one run of TensorBoard for each run into `folder`; replaces theirs."""
     from torch.utils.tensorboard import SummaryWriter  # 1 s
 
     shared = os.path.commonpath([run.path.resolve().parent for run in runs])

@@ -6,7 +6,8 @@ import torch
 
 from gan.analysis.packs import peek
 from gan.config.settings import Config
-from gan.data.datasets import Source, open_source
+from gan.data.datasets import open_source
+from gan.data.source import Source
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.replay import PLAIN_CALLS
 from gan.training.needs import require_classes, require_memory

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gan.errors import say
-from gan.options import DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
+from gan.options import DATA_ROOT, DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
 
 
 @click.command()
@@ -19,8 +19,10 @@ def data(
 ) -> None:
     """Find, check, pack and describe images.
 
-    Downloads those of a config that can be downloaded.
+    Downloads the data set of a config if it is missing and can be downloaded.
     """
+    if clear and (verify or sheet):
+        raise click.UsageError("--clear deletes what --verify and --sheet would read; use it alone")
     if sheet and sheet.suffix != ".png":
         raise click.BadParameter(f"{sheet}: must end in .png", param_hint="--sheet")
     from gan.analysis.inspect import clear_packs, inspect
@@ -35,17 +37,17 @@ def data(
 @RUN
 @click.option("--features", help="mnist, fashion_mnist, cifar10, photos, faces, inception, none, "
               "or a file of weights [default: the one shipped for the data].")  # fmt: skip
-@click.option("--num", default=10_000, show_default=True, type=click.IntRange(10, 1_000_000))
+@click.option("--num", default=10_000, show_default=True, type=click.IntRange(10, 1_000_000),
+              help="Number of samples, and of real images.")  # fmt: skip
 @click.option(
     "--draws",
     default=3,
     show_default=True,
     type=click.IntRange(1, 100),
-    help="Evaluations with other latents and real images.",
+    help="Repeat with other latents and real images.",
 )
 @SEED
-@click.option("--data-root", help="Folder of the real images [default: of own images, "
-              "that of the run; else $GAN_DATA, else data].")  # fmt: skip
+@DATA_ROOT
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 @click.option("--out", type=PATH, help="A .json file; compare and report read RUN/evaluation.json.")
 @DEVICE
@@ -66,7 +68,7 @@ def evaluate(
     from gan.analysis.runs import own_images
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
-    from gan.pretrained import load_generator
+    from gan.pretrained.load import load_generator
 
     on = choose_device(device)
     data_root = data_root or own_images(run_or_checkpoint)
@@ -123,7 +125,7 @@ def report(run: Path, out: Path | None, force: bool) -> None:
 @click.option("--out", required=True, type=PATH, help="A .png strip, a .gif or an .mp4 (ffmpeg).")
 @click.option("--labels", "--label", metavar="CLASS,CLASS,...", help="Visit these classes.")
 @click.option("--scale", type=click.IntRange(1, 64),
-              help="Repeat each pixel so many times [default: films have 256 pixels].")  # fmt: skip
+              help="Enlarge so many times [default: films have 256 pixels].")  # fmt: skip
 @DEVICE
 @FORCE
 def walk(
@@ -138,7 +140,7 @@ def walk(
     check_out(out, force, (".png", ".gif", ".mp4"))
     from gan.analysis.walk import path_ends, save_walk
     from gan.machine.precision import choose_device
-    from gan.pretrained import load_generator
+    from gan.pretrained.load import load_generator
 
     trained = load_generator(run_or_checkpoint, choose_device(device))
     ends = path_ends(trained, points=points, seed=seed, seeds=seeds, labels=labels)
@@ -158,7 +160,7 @@ def walk(
 )
 @click.option("--num", default=64, show_default=True, type=click.IntRange(2, 100_000),
               help="Images of each kind, with --held-out.")  # fmt: skip
-@click.option("--data-root", help="Folder of the real images [default: $GAN_DATA, else data].")
+@DATA_ROOT
 @SEED
 @DEVICE
 @FORCE
@@ -172,14 +174,18 @@ def invert(
     images, that is one more sign that it has not memorised these.
     """
     if held_out == bool(images) or held_out == bool(out) or (film and len(images) != 2):
-        raise click.UsageError("give images and --out, with --walk two; or --held-out alone")
+        raise click.UsageError(
+            "give IMAGES and --out (with --walk two IMAGES), or --held-out alone"
+        )
     for path, suffixes in ((out, (".png",)), (film, (".gif", ".mp4"))):
         if path:
             check_out(path, force, suffixes)
     from gan.analysis.invert import compare_held_out, save_pairs
+    from gan.analysis.runs import own_images
     from gan.machine.precision import choose_device
-    from gan.pretrained import load_generator
+    from gan.pretrained.load import load_generator
 
+    data_root = data_root or own_images(run_or_checkpoint)
     trained = load_generator(run_or_checkpoint, choose_device(device), data_root=data_root)
     if out:
         lines = save_pairs(trained, images, out, film=film, seed=seed)

@@ -1,6 +1,7 @@
 """Reads YAML files and overrides into a Config, and writes a Config as text."""
 
 import difflib
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,6 +119,8 @@ def describe(config: Config) -> str:
                 _plain(getattr(section, key)), default_flow_style=True, width=math.inf
             )
             text = value.removesuffix("...\n").strip()
+            if isinstance(value := getattr(section, key), str) and parse_yaml(text) != value:
+                text = json.dumps(value)  # such as 1e5, which is a number in this project's YAML
             lines.append(f"  {key}: {text}  # {field.description}{_choices(field.annotation)}")
         lines.append("")
     return "\n".join(lines)

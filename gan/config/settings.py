@@ -105,10 +105,10 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """The training run."""
 
-    seed: int = _setting(0, "of weights, data order, latents", ge=0, lt=2**31)
+    seed: int = _setting(0, "seed of initial weights, data order and latents", ge=0, lt=2**31)
     batch_size: int = _setting(64, "images per step, over all ranks", ge=2, le=65536)
     num_steps: int = _free(20_000, "length of the run", ge=1)
-    max_minutes: float | None = _free(None, "stop this call after so many minutes", gt=0)
+    max_minutes: float | None = _free(None, "stop this call after this many minutes", gt=0)
     loss: Literal["non_saturating", "hinge"] = _setting(
         "non_saturating", "adversarial loss on logits"
     )
@@ -127,14 +127,14 @@ class TrainConfig(Section):
     )
     augment_ramp_epochs: float | None = _setting(
         None,
-        "the share of images that are augmented rises from 0 to 1 over so many passes "
+        "the share of images that are augmented rises from 0 to 1 over this many passes "
         "through the data; null: 1 from the start",
         gt=0,
     )
     g_learning_rate: float = _setting(5e-4, "Adam, generator, at the start", gt=0, le=1)
     d_learning_rate: float = _setting(5e-4, "Adam, discriminator, at the start", gt=0, le=1)
-    beta1: float = _setting(0.5, "Adam", ge=0, lt=1)
-    beta2: float = _setting(0.999, "Adam", ge=0, lt=1)
+    beta1: float = _setting(0.5, "Adam's decay of the mean gradient", ge=0, lt=1)
+    beta2: float = _setting(0.999, "Adam's decay of the mean squared gradient", ge=0, lt=1)
     learning_rate_halflife_images: int | None = _setting(
         100_000,
         "both learning rates are multiplied by 1 / (1 + images / this); null: constant",
@@ -148,8 +148,8 @@ class TrainConfig(Section):
     )
     init_from: str | None = _setting(
         None,
-        "checkpoint or shipped generator that a new run starts from; learning rates "
-        "and the average of G start again",
+        "run, checkpoint, exported folder or shipped generator whose networks a new run starts "
+        "from; Adam, learning rates and the average of G start again, and D if there is only G",
     )
     on_collapse: Literal["warn", "stop"] = _free(
         "warn", "after 50,000 images with a sign of collapse: warn, or save and stop"
@@ -163,14 +163,16 @@ class TrainConfig(Section):
     evaluate_every_steps: int | None = _free(
         None, "cadence of evaluation, which keeps checkpoints/best.pt; null: never", ge=1
     )
-    checkpoint_every_steps: int | None = _free(1000, "cadence of checkpoints; null: end", ge=1)
+    checkpoint_every_steps: int | None = _free(
+        1000, "cadence of checkpoints; null: after the first minute and at the end", ge=1
+    )
     keep_checkpoints: int = _free(3, "newest checkpoints to keep", ge=2)
 
 
 class HardwareConfig(Section):
     """How the machine computes; auto takes the fastest."""
 
-    precision: Literal["auto", "fp32", "bf16"] = _free("auto", "of the convolutions")
+    precision: Literal["auto", "fp32", "bf16"] = _free("auto", "number format of the convolutions")
     channels_last: Literal["auto", "on", "off"] = _free("auto", "memory layout")
     threads: int | None = _free(
         None, "CPU threads; null: $OMP_NUM_THREADS, else one per core", ge=1, le=1024
@@ -202,8 +204,8 @@ def _invalid_combinations(config: Config) -> Iterator[str]:
     if train.class_loss_weight and not model.conditional:
         yield "train.class_loss_weight needs model.conditional true; change this, or set it to 0"
     side = min(data.image_shape[1:])
-    if (train.translate_pixels or 0) > side // 8:
+    if (train.translate_pixels or 0) > (most := round(side / 8)):
         yield (
             f"train.translate_pixels {train.translate_pixels} is more than an eighth of the side; "
-            f"set it to {side // 8} or less"
+            f"set it to {most} or less"
         )

@@ -67,7 +67,7 @@ def check_member(member: zipfile.ZipInfo) -> None:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BadImage("neither stored nor deflated in the zip")  # zipfile would not limit memory
     if member.file_size > min(MAX_FILE_BYTES, _MAX_ZIP_RATIO * max(member.compress_size, 1)):
-        raise BadImage(f"claims {member.file_size:,} bytes, {member.compress_size:,} compressed")
+        raise BadImage(f"would unpack from {member.compress_size:,} to {member.file_size:,} bytes")
 
 
 def zip_members(zipped: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

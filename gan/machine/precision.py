@@ -41,8 +41,9 @@ def choose_device(name: str) -> torch.device:
     }
     if name == "auto":
         name = next(kind for kind, is_available in available.items() if is_available)
-    if not available[name]:
-        raise ValueError(f"--device {name}: torch finds none on this machine; use --device cpu")
+    if not available.get(name):
+        usable = " or ".join(kind for kind, is_available in available.items() if is_available)
+        raise ValueError(f"device {name} cannot be used on this machine; use {usable}")
     return torch.device(name)
 
 

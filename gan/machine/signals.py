@@ -27,7 +27,7 @@ class StopRequest:
             os.kill(os.getpid(), signum)
         self.signum = signum
         if not under_torchrun():
-            _answer("finishing the step, then saving; once more to quit")
+            _answer("finishing this step, then saving; interrupt again to quit without saving")
 
 
 def _answer(text: str) -> None:

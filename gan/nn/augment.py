@@ -37,9 +37,10 @@ def draw_augmentation(
 
 
 def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
-    """Shifts images (N, C, H, W), each by its column of (7, N), at most by an eighth of a side.
+    """Shifts images (N, C, H, W), each by its column of (7, N), at most by an eighth of a side,
+    rounded.
 
-    The border is black, which shows D the contrast, as `model.d_border` does.
+    The border has the value `fill`. Black shows D the contrast, as `model.d_border` does.
     """
     num, _, height, width = images.shape
     down, across = draws[3:5].long()[:, :, None, None]  # (N, 1, 1) each

@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from gan.errors import ConfigError
 from gan.paper.concepts import Pool, shows
 from gan.paper.result import Result
 from gan.sampling import Trained, generate, grid
@@ -17,11 +18,13 @@ _DRAWS = 5  # of random maps
 _NUM_TESTED = 1000
 _SHOWN = 12  # samples with the concept, and without it
 _FEWEST = 20  # samples with the concept
+_DEFAULTS = {"celeba": "Smiling", "mnist": "0", "mnist5k": "0"}
 
 
 def run(trained: Trained, *, seed: int, num: int, concept: str | None) -> Result:
     """Finds the maps of the first hidden layer on `num` samples; drops them in others."""
-    concept = concept or ("Smiling" if trained.cfg.data.source == "celeba" else "0")
+    if not (concept := concept or _DEFAULTS.get(trained.cfg.data.source)):
+        raise ConfigError("these data need --concept; for faces Smiling, for digits 0")
     layer = next(module for module in trained.generator.layers if isinstance(module, nn.ReLU))
     pool = Pool(trained, trained.latents(num + _NUM_TESTED, seed))
     has = shows(pool.scores, concept)
@@ -34,7 +37,9 @@ def run(trained: Trained, *, seed: int, num: int, concept: str | None) -> Result
     order, stream = gains.argsort()[::-1].copy(), np.random.default_rng(seed)
 
     def without(z: Tensor, maps: np.ndarray) -> np.ndarray:
-        return draw(trained, layer, z, lambda y: y.index_fill(1, torch.tensor(maps), 0))
+        return draw(
+            trained, layer, z, lambda y: y.index_fill(1, torch.tensor(maps).to(y.device), 0)
+        )
 
     def rates(maps: np.ndarray) -> dict[str, float]:
         return judge(pool, without(pool.z[num:], maps), has[num:], concept)

@@ -31,13 +31,13 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
     sheets = {}
     for name, initial_seed in (("trained", None), ("random", seed)):
         layers = layers_of_d(trained, samples, initial_seed)
-        peaks = torch.cat([layers(x).amax((2, 3)) for x in batches(layers, samples)])  # (N, F)
+        peaks = torch.cat([layers(x).amax((2, 3)) for x in batches(samples)])  # (N, F)
         strongest = peaks.T.topk(_STRONGEST).indices  # (F, 9)
         numbers[f"spread_{name}"] = float(spreads(rows_of(samples), strongest).mean())
         pairs = []
         for feature, chosen in enumerate(strongest[:_FEATURES, :_SHOWN]):
-            (x,) = batches(layers, samples[chosen])
-            gradient = guided_gradient(layers, x, feature)[:, : samples.shape[1]]
+            (x,) = batches(samples[chosen])
+            gradient = guided_gradient(layers, x, feature)
             peak = gradient.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
             pairs += [samples[chosen], (gradient / peak * 127 + 128).byte().numpy()]
         title = f"{name} D: samples that excite a feature (a row), and where"
@@ -60,21 +60,20 @@ def layers_of_d(trained: Trained, real: np.ndarray, initial_seed: int | None) ->
     layers = d.features.requires_grad_(False)
     # drawn, because images often come class by class
     rows = np.random.default_rng(0).permutation(len(real))[:_NORM_IMAGES]
-    update_bn(batches(layers, real[rows]), layers)
+    update_bn(batches(real[rows]), layers)
     return layers.eval()
 
 
-def batches(layers: nn.Sequential, images: np.ndarray) -> Iterator[Tensor]:
-    """Yields uint8 images (N, C, H, W) as [-1, 1], repeated if D sees several images as one."""
-    repeats = layers[0].in_channels // images.shape[1]
+def batches(images: np.ndarray) -> Iterator[Tensor]:
+    """Yields uint8 images (N, C, H, W) as [-1, 1]."""
     for part in np.array_split(images, -(-len(images) // _BATCH)):
-        yield torch.tensor(part).div(127.5).sub(1).repeat(1, repeats, 1, 1)
+        yield torch.tensor(part).div(127.5).sub(1)
 
 
 def pooled(trained: Trained, layers: nn.Sequential, images: np.ndarray) -> Tensor:
     """Maps uint8 images (N, C, H, W) to features (N, F): all layers, max-pooled to 4x4."""
     rows = []
-    for x in batches(layers, images):
+    for x in batches(images):
         maps = []
         with autocast(trained.precision, x.device):
             for layer in layers:

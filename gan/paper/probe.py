@@ -19,7 +19,7 @@ from gan.machine.precision import autocast
 from gan.paper.features import batches, layers_of_d, pooled
 from gan.paper.nearest import as_rows
 from gan.paper.result import Result
-from gan.pretrained import load_generator
+from gan.pretrained.load import load_generator
 from gan.sampling import Trained
 
 _CHOICES = (0.01, 0.1, 1.0)  # of C, for rows of length about 1
@@ -160,13 +160,13 @@ def supervised(trained: Trained, images: np.ndarray, signs: Tensor, asked: np.nd
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(signs.shape[1]))
-        network(next(batches(layers, images[:2])))  # which gives the last layer its size
+        network(next(batches(images[:2])))  # which gives the last layer its size
         steps = max(_MIN_STEPS, _EPOCHS * len(images) // _BATCH)
         search = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
         rate = torch.optim.lr_scheduler.OneCycleLR(search, 2e-3, total_steps=steps)
         for _ in range(steps):
             rows = torch.randint(len(images), (_BATCH,))
-            x = next(batches(layers, images[rows]))
+            x = next(batches(images[rows]))
             if trained.cfg.data.flip:
                 x = torch.where(torch.rand(_BATCH, 1, 1, 1) < 0.5, x.flip(-1), x)
             with autocast(trained.precision, x.device):
@@ -176,4 +176,4 @@ def supervised(trained: Trained, images: np.ndarray, signs: Tensor, asked: np.nd
             search.step()
             rate.step()
     network.eval().requires_grad_(False)
-    return torch.cat([network(x) for x in batches(layers, asked)])
+    return torch.cat([network(x) for x in batches(asked)])

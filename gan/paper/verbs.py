@@ -12,7 +12,8 @@ _SHARED = (
     click.Argument(["run"], metavar="RUN_OR_CHECKPOINT", type=PATH),
     click.Option(["--out"], required=True, type=PATH, help="A .png; the numbers go to a .json."),
     click.Option(["--seed"], default=0, show_default=True, type=click.IntRange(0, 2**31 - 1)),
-    click.Option(["--data-root"], help="Folder of the real images [default: $GAN_DATA or data]."),
+    click.Option(["--data-root"], help="Folder of the real images [default: of own images, that "
+                 "of the run; else $GAN_DATA, else data]."),
     click.Option(["--force"], is_flag=True, help="Overwrite existing files."),
 )  # fmt: skip
 
@@ -28,10 +29,12 @@ def _add(name: str, about: str, *own: click.Parameter) -> None:
     def verb(run: Path, out: Path, data_root: str | None, force: bool, **options: Any) -> None:
         check_out(out, force, (".png",))
         check_out(out.with_suffix(".json"), force, (".json",))
+        from gan.analysis.runs import own_images
         from gan.machine.precision import choose_device
         from gan.paper.result import save
-        from gan.pretrained import load_generator
+        from gan.pretrained.load import load_generator
 
+        data_root = data_root or own_images(run)
         trained = load_generator(run, choose_device("auto"), data_root=data_root)
         figure, numbers = import_module(f"gan.paper.{name}").run(trained, **options)
         click.echo(save(trained, figure, numbers, out))

@@ -80,14 +80,15 @@ def extras(checkpoint: Checkpoint) -> dict[str, Any]:
     return {"evaluation": record} if is_own else {}
 
 
-def save_folder(trained: Trained, folder: Path) -> None:
-    """Writes a generator in hub layout, with what is known of it and its card.
+def save_folder(trained: Trained, folder: Path, *, name: str = "") -> None:
+    """Writes a generator in hub layout, with what is known of it and its card, which names it
+    `name`, by default as the folder.
 
     Raises BadCheckpoint, before anything is written, if its images are not finite.
     """
     require_finite(trained)
     write_folder(trained.checkpoint, folder, **extras(trained.checkpoint))
-    write_card(trained, folder)
+    write_card(trained, folder, name=name)
 
 
 def require_finite(trained: Trained) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 from types import ModuleType
 
 from gan.checkpoint import BadCheckpoint
-from gan.pretrained.shipped import CONFIG, MODEL
+from gan.files import read_json
+from gan.pretrained.shipped import CONFIG, DISCRIMINATOR, MODEL
 
 _PART = r"[A-Za-z0-9][\w-]*(\.[\w-]+)*"
 _NAME = re.compile(f"{_PART}/{_PART}", re.ASCII)
@@ -17,17 +18,20 @@ def is_hub_name(name: str) -> bool:
 
 
 def download(name: str) -> Path:
-    """Returns the folder of the hub's local cache with the two files of a generator.
+    """Returns the folder of the hub's local cache with the files of a generator.
 
-    Raises BadCheckpoint if they cannot be had, such as without a network.
+    Raises BadCheckpoint if they cannot be downloaded, such as without a network.
     """
     hub = _library(name)
     try:
         files = [hub.hf_hub_download(name, file) for file in (CONFIG, MODEL)]
+        values = read_json(Path(files[0]))
+        if isinstance(values, dict) and "discriminator_sha256" in values:
+            hub.hf_hub_download(name, DISCRIMINATOR)
     except Exception as error:  # of the library and of the HTTP client below it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BadCheckpoint(
-            f"{name}: no such file or run, and not to be had from the hub ({reason:.300})"
+            f"{name}: no such file or run, and it cannot be downloaded from the hub ({reason:.300})"
         ) from None
     return Path(files[0]).parent
 

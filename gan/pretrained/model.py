@@ -116,7 +116,7 @@ class Model:
         Needs the extra gan[hub], a network, and `hf auth login` before.
         """
         with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
+            save_folder(self.trained, Path(folder), name=name)
             return hub.upload(Path(folder), name)
 
 

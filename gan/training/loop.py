@@ -294,6 +294,7 @@ def _wanted_ending(run: Run, stop: StopRequest) -> int:
         return Ending(128 + stop.signum)
     if run.collapsed and train.on_collapse == "stop":
         return Ending.COLLAPSED
-    if train.max_minutes is not None and run.minutes >= train.max_minutes:
+    is_last = run.state.step >= train.num_steps
+    if train.max_minutes is not None and run.minutes >= train.max_minutes and not is_last:
         return Ending.TIME_UP
     return 0

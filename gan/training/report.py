@@ -49,7 +49,8 @@ def begin(run: Run, notes: list[str]) -> None:
     run.tracker.board.begin_session(flat_identity(cfg))
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
-        to_pil(real).save(run.sample_dir / "real.png")
+        with replacing(run.sample_dir / "real.png") as part:
+            to_pil(real).save(part)
         run.tracker.board.image("images/real", real, 0)
         for name in ("config.yaml", "meta.json"):
             text = (run.run_dir / name).read_text()
@@ -132,11 +133,10 @@ def finish(run: Run, ending: Ending) -> None:
     run.tracker.console.show(*_status(run))
     names = (path.stem[4:] for path in run.sample_dir.glob("ema_*.png"))
     steps = sorted(int(name) for name in names if name.isdecimal())  # not a user's own file
-    paths = [_grid_path(run, "ema", step) for step in steps[:: -(-len(steps) // _MAX_GIF_FRAMES)]]
-    frames = [*map(_open, paths), _open(_grid_path(run, "ema", steps[-1]))]
-    last = frames[-1]
-    shown = [frame for frame in frames if frame and (not last or frame.size == last.size)]
-    save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
+    some = [*steps[:: -(-len(steps) // _MAX_GIF_FRAMES) or 1], *steps[-1:]]
+    frames = [frame for step in some if (frame := _open(_grid_path(run, "ema", step)))]
+    if shown := [frame for frame in frames if frame.size == frames[-1].size]:
+        save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
     what = {Ending.DONE: "done", Ending.TIME_UP: "time is up (train.max_minutes)"}
     run.tracker.console.end(
         f"{what.get(ending, 'stopped and saved')}: step {run.state.step:,}, "

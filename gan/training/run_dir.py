@@ -67,7 +67,8 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
     """Writes config.yaml (resolved) and appends this call to the list `calls` of meta.json."""
-    (run_dir / "config.yaml").write_text(describe(cfg))
+    with replacing(run_dir / "config.yaml") as part:
+        part.write_text(describe(cfg))
     call = {
         "command": shlex.join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
