@@ -1,5 +1,6 @@
 """The model card of a generator's folder: README.md with front matter for hubs, and a grid."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,7 +113,7 @@ def _card(trained: Trained, values: dict[str, Any], name: str) -> str:
     channels, height, width = trained.cfg.data.image_shape
     colour = {1: "grey", 3: "colour", 4: "colour and opacity"}[channels]
     classes = trained.classes[: trained.generator.num_classes]
-    label = f", label={classes[0]!r}" if classes else ""
+    label = f", label={json.dumps(classes[0], ensure_ascii=False)}" if classes else ""
     front = ["pipeline_tag: unconditional-image-generation", "library_name: gan", "tags:",
              "- gan", "- dcgan", "- image-generation"]  # fmt: skip
     return "\n".join(
