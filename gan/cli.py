@@ -93,7 +93,7 @@ def train(
     "--columns", type=click.IntRange(1), help="Images per row of a grid [default: a square]."
 )
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(1, 64),
-              help="Enlarge so many times, by repeating pixels.")  # fmt: skip
+              help="Factor to enlarge images by; pixels are repeated.")  # fmt: skip
 @DEVICE
 @FORCE
 def sample(
@@ -104,7 +104,7 @@ def sample(
 
     `gan models` lists the shipped ones. Of a run, the newest checkpoint is used. The same seed
     gives the same images; the first k of --num n are those of --num k. --label all gives a grid
-    with one class a row, and rounds --num up to whole rows; other numbers give other images there.
+    with one class a row: it rounds --num up to whole rows, and images depend on --num.
     """
     check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device

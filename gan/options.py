@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs share."""
+"""Arguments and options that several verbs share, and the check of --out."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ DEVICE = click.option(
     help="Where to compute.",
 )
 SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1),
-                    help="Of latents and classes.")  # fmt: skip
+                    help="Of the random numbers.")  # fmt: skip
 DATA_ROOT = click.option(
     "--data-root",
     help="Folder of the real images [default: of own images, that of the run; else $GAN_DATA, "

@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from gan.checkpoint import BadCheckpoint, read_checkpoint
 from gan.errors import ConfigError
@@ -21,7 +22,8 @@ from gan.pretrained.card import write_card
 from gan.pretrained.folder import read_folder, write_folder
 from gan.pretrained.load import load_generator, read_source
 from gan.pretrained.shipped import CONFIG, DISCRIMINATOR, MODEL, SHIPPED, shipped_names
-from tests.conftest import gan
+from gan.training.loop import train
+from tests.conftest import gan, tiny_config
 
 CPU = torch.device("cpu")
 
@@ -331,3 +333,17 @@ def test_shipped_generators_are_small_and_listed() -> None:
     assert sum(sizes.values()) <= 16e6 and sizes.get("celeba64", 0) <= 8e6
     rows = gan("models").output.splitlines()
     assert [row.split()[0] for row in rows] == ["name", *sizes]
+
+
+def test_a_run_of_own_images_is_loaded_with_their_place(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
+    (tmp_path / "own").mkdir()
+    for index, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "own" / f"{index}.png")
+    own, run = tmp_path / "own", tmp_path / "run"
+    cfg = tiny_config(own, data={"source": "folder"}, train={"num_steps": 1})
+    train(cfg, run, "cpu")
+    assert load_generator(run, CPU).cfg.data.root == str(own)
+    assert load_generator(run, CPU, data_root="other").cfg.data.root == "other"
+    newest = max((run / "checkpoints").glob("step_*.pt"))
+    assert load_generator(newest, CPU).cfg.data.root != str(own)

@@ -74,15 +74,6 @@ def read_run(path: Path) -> RunFiles:
     )
 
 
-def own_images(run_or_checkpoint: Path) -> str | None:
-    """Returns the folder or zip of a run directory whose images are a user's own."""
-    try:
-        data = load_config(run_or_checkpoint / "config.yaml").data
-    except ValueError:  # a checkpoint file, say
-        return None
-    return data.root if data.source == "folder" else None
-
-
 def _rows(path: Path) -> list[Row]:
     lines: Iterable[bytes] = path.read_bytes().splitlines() if path.is_file() else ()
     rows = (parse_row(line) for line in lines)

@@ -65,13 +65,11 @@ def evaluate(
     if out:
         check_out(out, force, (".json",))
     from gan.analysis.evaluate import evaluate as run_evaluation
-    from gan.analysis.runs import own_images
     from gan.analysis.table import evaluation_table, write_record
     from gan.machine.precision import choose_device
     from gan.pretrained.load import load_generator
 
     on = choose_device(device)
-    data_root = data_root or own_images(run_or_checkpoint)
     trained = load_generator(run_or_checkpoint, on, data_root=data_root)
     record = run_evaluation(trained, features=features, num=num, seed=seed, draws=draws, device=on)
     table = evaluation_table(record, len(trained.classes))
@@ -125,7 +123,7 @@ def report(run: Path, out: Path | None, force: bool) -> None:
 @click.option("--out", required=True, type=PATH, help="A .png strip, a .gif or an .mp4 (ffmpeg).")
 @click.option("--labels", "--label", metavar="CLASS,CLASS,...", help="Visit these classes.")
 @click.option("--scale", type=click.IntRange(1, 64),
-              help="Enlarge so many times [default: films have 256 pixels].")  # fmt: skip
+              help="Factor to enlarge images by [default: films have 256 pixels].")  # fmt: skip
 @DEVICE
 @FORCE
 def walk(
@@ -181,11 +179,9 @@ def invert(
         if path:
             check_out(path, force, suffixes)
     from gan.analysis.invert import compare_held_out, save_pairs
-    from gan.analysis.runs import own_images
     from gan.machine.precision import choose_device
     from gan.pretrained.load import load_generator
 
-    data_root = data_root or own_images(run_or_checkpoint)
     trained = load_generator(run_or_checkpoint, choose_device(device), data_root=data_root)
     if out:
         lines = save_pairs(trained, images, out, film=film, seed=seed)

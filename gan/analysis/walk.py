@@ -135,7 +135,7 @@ def interpolate(start: Tensor, end: Tensor, steps: int, dist: ZDist) -> Tensor:
         return start + t * (end - start)
     cosine = torch.dot(start, end) / (start.norm() * end.norm())
     angle = torch.acos(cosine.clamp(-1, 1))
-    if torch.sin(angle) < 1e-4:  # parallel or opposite, where no direction is the shortest
+    if torch.sin(angle) < 1e-4:  # almost parallel or opposite: 0 / 0 below
         return start + t * (end - start)
     return (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
 

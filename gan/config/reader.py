@@ -115,12 +115,11 @@ def describe(config: Config) -> str:
     for name, section in config:
         lines += [f"# {type(section).__doc__}", f"{name}:"]
         for key, field in type(section).model_fields.items():
-            value = yaml.safe_dump(
-                _plain(getattr(section, key)), default_flow_style=True, width=math.inf
-            )
-            text = value.removesuffix("...\n").strip()
-            if isinstance(value := getattr(section, key), str) and parse_yaml(text) != value:
-                text = json.dumps(value)  # such as 1e5, which is a number in this project's YAML
+            value = _plain(getattr(section, key))
+            dumped = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+            text = dumped.removesuffix("...\n").strip()
+            if parse_yaml(text) != value:  # a string such as 1e5, which YAML 1.2 reads as a number
+                text = json.dumps(value)
             lines.append(f"  {key}: {text}  # {field.description}{_choices(field.annotation)}")
         lines.append("")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gan.config.sizes import num_levels
+from gan.config.sizes import largest_translation, num_levels
 
 SourceName = Literal["mnist5k", "mnist", "fashion_mnist", "cifar10", "celeba", "stacked_mnist",
                      "folder", "synthetic"]  # fmt: skip
@@ -149,7 +149,7 @@ class TrainConfig(Section):
     init_from: str | None = _setting(
         None,
         "run, checkpoint, exported folder or shipped generator whose networks a new run starts "
-        "from; Adam, learning rates and the average of G start again, and D if there is only G",
+        "from; Adam, learning rates and the average of G start again (and D, if it has none)",
     )
     on_collapse: Literal["warn", "stop"] = _free(
         "warn", "after 50,000 images with a sign of collapse: warn, or save and stop"
@@ -203,8 +203,8 @@ def _invalid_combinations(config: Config) -> Iterator[str]:
         )
     if train.class_loss_weight and not model.conditional:
         yield "train.class_loss_weight needs model.conditional true; change this, or set it to 0"
-    side = min(data.image_shape[1:])
-    if (train.translate_pixels or 0) > (most := round(side / 8)):
+    most = largest_translation(min(data.image_shape[1:]))
+    if (train.translate_pixels or 0) > most:
         yield (
             f"train.translate_pixels {train.translate_pixels} is more than an eighth of the side; "
             f"set it to {most} or less"

@@ -1,4 +1,5 @@
-"""The image sizes that the networks can be built for: doublings of a base of 4 to 7 pixels."""
+"""The image sizes that the networks can be built for: doublings of a base of 4 to 7 pixels; and
+how far an image of a size may be shifted."""
 
 SMALLEST_SIDE, LARGEST_SIDE = 16, 512
 
@@ -15,6 +16,11 @@ def num_levels(height: int, width: int) -> int:
             f"nearest valid sizes: {', '.join(_nearest_valid(height, width))}"
         )
     return (min(height, width) // 4).bit_length() - 1
+
+
+def largest_translation(side: int) -> int:
+    """Returns the largest shift of an augmented image along a side, in pixels."""
+    return round(side / 8)
 
 
 def _is_valid(height: int, width: int) -> bool:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gan.config.sizes import largest_translation
+
 
 def draw_augmentation(
     num: int,
@@ -24,7 +26,7 @@ def draw_augmentation(
     are by up to translate_pixels, or an eighth of a side.
     """
     _, *sides = image_shape
-    reaches = [translate_pixels or _reach(side) for side in sides]
+    reaches = [translate_pixels or largest_translation(side) for side in sides]
     draws = [
         *rng.random((3, num), dtype=np.float32),
         *(rng.integers(-reach, reach + 1, num) for reach in reaches),
@@ -44,10 +46,11 @@ def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
     """
     num, _, height, width = images.shape
     down, across = draws[3:5].long()[:, :, None, None]  # (N, 1, 1) each
-    padded = pad(images, (*[_reach(width)] * 2, *[_reach(height)] * 2), value=fill)
+    above, left = largest_translation(height), largest_translation(width)
+    padded = pad(images, (left, left, above, above), value=fill)
     image = torch.arange(num, device=images.device)[:, None, None]
-    rows = _reach(height) + down + torch.arange(height, device=images.device)[:, None]
-    columns = _reach(width) + across + torch.arange(width, device=images.device)
+    rows = above + down + torch.arange(height, device=images.device)[:, None]
+    columns = left + across + torch.arange(width, device=images.device)
     return padded.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
 
 
@@ -61,11 +64,6 @@ def diffaugment(images: Tensor, draws: Tensor) -> Tensor:
     mean = images.mean((1, 2, 3), keepdim=True)
     images = (images - mean) * (contrast + 0.5) + mean
     return _cut_out(translate(images, draws, fill=0.0), draws[5:])
-
-
-def _reach(side: int) -> int:
-    """Returns the largest possible shift along a side, in pixels."""
-    return round(side / 8)
 
 
 def _cut_out(images: Tensor, centres: Tensor) -> Tensor:

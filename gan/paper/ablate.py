@@ -38,7 +38,7 @@ def run(trained: Trained, *, seed: int, num: int, concept: str | None) -> Result
 
     def without(z: Tensor, maps: np.ndarray) -> np.ndarray:
         return draw(
-            trained, layer, z, lambda y: y.index_fill(1, torch.tensor(maps).to(y.device), 0)
+            trained, layer, z, lambda y: y.index_fill(1, torch.tensor(maps, device=y.device), 0)
         )
 
     def rates(maps: np.ndarray) -> dict[str, float]:

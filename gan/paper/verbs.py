@@ -6,16 +6,7 @@ from typing import Any
 
 import click
 
-from gan.options import PATH, check_out
-
-_SHARED = (
-    click.Argument(["run"], metavar="RUN_OR_CHECKPOINT", type=PATH),
-    click.Option(["--out"], required=True, type=PATH, help="A .png; the numbers go to a .json."),
-    click.Option(["--seed"], default=0, show_default=True, type=click.IntRange(0, 2**31 - 1)),
-    click.Option(["--data-root"], help="Folder of the real images [default: of own images, that "
-                 "of the run; else $GAN_DATA, else data]."),
-    click.Option(["--force"], is_flag=True, help="Overwrite existing files."),
-)  # fmt: skip
+from gan.options import DATA_ROOT, FORCE, PATH, RUN, SEED, check_out
 
 
 @click.group()
@@ -26,20 +17,28 @@ def paper() -> None:
 def _add(name: str, about: str, *own: click.Parameter) -> None:
     """Adds the verb for `run` of the module of this name, with options of its own."""
 
-    def verb(run: Path, out: Path, data_root: str | None, force: bool, **options: Any) -> None:
+    @click.command(name, help=about)
+    @RUN
+    @click.option("--out", required=True, type=PATH, help="A .png; the numbers go to a .json.")
+    @SEED
+    @DATA_ROOT
+    @FORCE
+    def verb(
+        run_or_checkpoint: Path, out: Path, data_root: str | None, force: bool, **options: Any
+    ) -> None:
         check_out(out, force, (".png",))
         check_out(out.with_suffix(".json"), force, (".json",))
-        from gan.analysis.runs import own_images
         from gan.machine.precision import choose_device
         from gan.paper.result import save
         from gan.pretrained.load import load_generator
 
-        data_root = data_root or own_images(run)
-        trained = load_generator(run, choose_device("auto"), data_root=data_root)
+        device = choose_device("auto")
+        trained = load_generator(run_or_checkpoint, device, data_root=data_root)
         figure, numbers = import_module(f"gan.paper.{name}").run(trained, **options)
         click.echo(save(trained, figure, numbers, out))
 
-    paper.add_command(click.Command(name, callback=verb, params=[*_SHARED, *own], help=about))
+    verb.params += own
+    paper.add_command(verb)
 
 
 def _number(name: str, default: int, low: int, about: str) -> click.Option:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from gan.checkpoint import Checkpoint
+from gan.config.reader import load_config
 from gan.errors import ConfigError
 from gan.pretrained.folder import read_folder
 from gan.pretrained.shipped import SHIPPED, is_folder, shipped_names
@@ -45,8 +46,18 @@ def load_generator(
 ) -> Trained:
     """Loads the averaged generator of what `read_source` finds.
 
-    `data_root` is the place of its data set, by default $GAN_DATA, else data; `truncation` is the
-    factor of all latents.
+    `data_root` is the place of its data set, by default that of a run of own images, else
+    $GAN_DATA, else data; `truncation` is the factor of all latents.
     """
-    trained = make_trained(read_source(source), device, data_root=data_root)
+    checkpoint = read_source(source)
+    trained = make_trained(checkpoint, device, data_root=data_root or _own_images(source))
     return replace(trained, truncation=truncation)
+
+
+def _own_images(source: str | Path) -> str | None:
+    """Returns the folder or zip of a run directory whose images are a user's own."""
+    try:
+        data = load_config(Path(os.path.expanduser(source), "config.yaml")).data
+    except ValueError:  # no run directory
+        return None
+    return data.root if data.source == "folder" else None
