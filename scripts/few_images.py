@@ -87,7 +87,7 @@ def run(
     batch = load_config("configs/folder.yaml", words).train.batch_size
     cfg = load_config("configs/folder.yaml", [*words, f"train.num_steps={images // batch}"])
     run_dir = runs / data / file_name(f"{size} {recipe}")
-    before = cpu_seconds(resource.RUSAGE_SELF)
+    before, resumed = cpu_seconds(resource.RUSAGE_SELF), run_dir.exists()
     train_whole(cfg, run_dir)
     minutes = (cpu_seconds(resource.RUSAGE_SELF) - before) / 60
     trained, own = load_trained(run_dir, CPU), pack(open_source(cfg.data), cfg.data)
@@ -98,7 +98,7 @@ def run(
         "recipe": recipe,
         "changes": changes,
         "images": images,
-        "cpu_minutes": minutes,
+        "cpu_minutes": None if resumed else minutes,  # an earlier call has trained a part
         "commit": source_commit(),
         "machine": machine(),
         "values": measure(trained, own, data, num),
@@ -113,11 +113,11 @@ def table(records: list[Record]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for record in sorted(records, key=lambda record: (record["data"], record["size"])):
-        at = record["values"]
+        at, minutes = record["values"], record["cpu_minutes"]
         lines.append(
             f"| {record['data']} | {record['size']:,} | {record['recipe']} "
             f"| {at['frechet_distance']:.1f} | {at['precision']:.2f} | {at['recall']:.2f} "
-            f"| {at['near_copies']:.0%} | {record['cpu_minutes']:.1f} |"
+            f"| {at['near_copies']:.0%} | {'' if minutes is None else f'{minutes:.1f}'} |"
         )
     return "\n".join([*lines, ""])
 

@@ -133,7 +133,9 @@ def test_runs_that_differ_in_the_seed_alone_are_one(make_run: MakeRun, tmp_path:
     assert second["train.loss"] == "hinge" and second["floor"] == ""
     with Image.open(tmp_path / "out" / "compare.png") as picture:
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
-    compare(runs, tmp_path / "out")  # again: it replaces what it wrote
+    again = gan("compare", *runs, "--out", tmp_path / "out")
+    assert again.exit_code == 2 and "overwrite with --force" in again.output
+    assert gan("compare", *runs, "--out", tmp_path / "out", "--force").exit_code == 0
     for name in ("a", "b", "$c^$"):
         board = EventAccumulator(str(tmp_path / "out" / "by_step" / name)).Reload()
         assert [event.step for event in board.Scalars("3_loss/d")] == [1, 2, 3]

@@ -53,13 +53,10 @@ def nearest_training(
 ) -> tuple[Tensor, Tensor]:
     """Returns the distances of the first images to the nearest of these training images, and the
     indices of those in `train`."""
+    parts = np.array_split(rows, len(rows) // _SEARCH_BATCH + 1)
     queries = _rows(images[:_NUM_SEARCHED])
-    nearest, where = torch.full((len(queries),), torch.inf), torch.zeros(len(queries)).long()
-    for part in np.array_split(rows, len(rows) // _SEARCH_BATCH + 1):
-        found, index = distances.nearest_neighbours(queries, _rows(train.images[part]))
-        where = torch.where(found < nearest, torch.from_numpy(part)[index], where)
-        nearest = torch.minimum(nearest, found)
-    return nearest, where
+    nearest, where = distances.nearest_neighbours(queries, (_rows(train.images[p]) for p in parts))
+    return nearest, torch.from_numpy(rows)[where]
 
 
 def _rows(images: np.ndarray) -> Tensor:

@@ -84,12 +84,15 @@ def evaluate(
 @click.argument("runs", type=PATH, nargs=-1, required=True)
 @click.option("--out", type=PATH, help="A folder for compare.png, compare.csv, and TensorBoard's "
               "curves by training step.")  # fmt: skip
-def compare(runs: tuple[Path, ...], out: Path | None) -> None:
+@FORCE
+def compare(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
     """Compare runs: settings, scores and curves.
 
     Shows the settings that differ, and scores with their floors. Runs that differ in train.seed
     alone are shown as one: mean and standard deviation.
     """
+    if out:
+        check_out(out, force, ("",))
     from gan.analysis.compare import compare as run_comparison
 
     click.echo(run_comparison(runs, out))

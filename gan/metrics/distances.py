@@ -6,7 +6,7 @@ labels (N,). Every function is pure and computes on the device of its inputs.
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -108,11 +108,19 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[float, 
     return torch.cat(counts).double().mean().item() / k, covered.double().mean().item()
 
 
-def nearest_neighbours(queries: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the Euclidean distance (N,) from each query (N, F) to the nearest of `others`, and
-    the index (N,) of that one."""
-    parts = [rows.min(1) for rows in _distance_rows(queries, others)]
-    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+def nearest_neighbours(queries: Tensor, parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Returns the Euclidean distance (N,) from each query (N, F) to the nearest row of the parts
+    (M, F), and the index (N,) of that one in all parts together."""
+    nearest, where = torch.full((len(queries),), torch.inf), torch.zeros(len(queries)).long()
+    start = 0
+    for part in parts:
+        found = [rows.min(1) for rows in _distance_rows(queries, part)]
+        distance = torch.cat([rows.values for rows in found])
+        index = torch.cat([rows.indices for rows in found])
+        where = torch.where(distance < nearest, index + start, where)
+        nearest = torch.minimum(nearest, distance)
+        start += len(part)
+    return nearest, where
 
 
 def _share_inside(points: Tensor, centres: Tensor, radii: Tensor) -> float:

@@ -1,4 +1,4 @@
-// The transposed convolution of one square channel, computed in four ways; no DOM.
+// The transposed convolution of one square channel, computed in several ways; no DOM.
 //
 // A setting is {n, k, s, p, op, d}: sizes of input and kernel, stride, padding, output padding,
 // dilation. Maps are arrays of rows. `full` is the sum of all copies before padding removes its
@@ -42,7 +42,8 @@ export function crop(full, setting) {
   return full.slice(setting.p, end).map((line) => line.slice(setting.p, end));
 }
 
-// The sum of the first `count` copies, in the order of the input's rows.
+// By definition: every input element adds a copy of the kernel. Here the first `count` copies, in
+// the order of the input's rows.
 export function addCopies(x, kernel, setting, count = setting.n ** 2) {
   const full = zeros(fullSize(setting));
   for (let index = 0; index < count; index++) {
@@ -50,11 +51,6 @@ export function addCopies(x, kernel, setting, count = setting.n ** 2) {
     for (const { row, col, u, v } of copyOf(i, j, setting)) full[row][col] += x[i][j] * kernel[u][v];
   }
   return full;
-}
-
-// By definition: every input element adds a copy of the kernel.
-export function scatter(x, kernel, setting) {
-  return crop(addCopies(x, kernel, setting), setting);
 }
 
 // The elements of `full` that input element (i, j) writes, each with its tap (u, v).
@@ -121,11 +117,6 @@ export function byMatrix(x, kernel, setting) {
   return zeros(size).map((_, row) => products.slice(row * size, (row + 1) * size));
 }
 
-// Turned by 180 degrees.
-export function flip(kernel) {
-  return kernel.map((line) => [...line].reverse()).reverse();
-}
-
 // The width of the frame around the spread input; below 0, that many rows are cut off instead.
 export function frameWidth(setting) {
   return copySize(setting) - 1 - setting.p;
@@ -147,46 +138,6 @@ export function insertZeros(x, setting) {
     line.map((_, col) => {
       const at = inputAt(row, col, setting);
       return at ? x[at.i][at.j] : 0;
-    }),
-  );
-}
-
-// By zero insertion: a convolution of the spread input with the flipped kernel, at stride 1.
-export function byZeroInsertion(x, kernel, setting) {
-  const [spread, flipped] = [insertZeros(x, setting), flip(kernel)];
-  return zeros(outputSize(setting)).map((line, row) =>
-    line.map((_, col) => {
-      let sum = 0;
-      flipped.forEach((taps, u) =>
-        taps.forEach((tap, v) => (sum += tap * spread[row + u * setting.d][col + v * setting.d])),
-      );
-      return sum;
-    }),
-  );
-}
-
-// An ordinary convolution of an image of the output's size; the result has the input's size.
-export function convolve(image, kernel, setting) {
-  return zeros(setting.n).map((line, a) =>
-    line.map((_, b) =>
-      windowAt(a, b, setting).reduce(
-        (sum, { row, col, u, v }) => sum + kernel[u][v] * (image[row]?.[col] ?? 0),
-        0,
-      ),
-    ),
-  );
-}
-
-// By differentiation: x is dL/dy for y = convolve(image). L is linear in the image, so dL/dimage
-// at a pixel is L of the image that is 1 at this pixel and 0 elsewhere.
-export function byGradient(x, kernel, setting) {
-  const size = outputSize(setting);
-  return zeros(size).map((line, row) =>
-    line.map((_, col) => {
-      const image = zeros(size);
-      image[row][col] = 1;
-      const y = convolve(image, kernel, setting).flat();
-      return y.reduce((sum, value, index) => sum + value * x.flat()[index], 0);
     }),
   );
 }

@@ -69,11 +69,8 @@ def find_nearest(
     """Returns the distance (N,) of each image or, if `mirrored`, of it or its mirror image, to the
     nearest of `train`, and the index (N,) of that one."""
     wanted = torch.cat([rows_of(images[..., ::way].copy()) for way in (1, -1)[: 1 + mirrored]])
-    best, index = torch.full((len(wanted),), torch.inf), torch.zeros(len(wanted)).long()
-    for start in range(0, len(train), _CHUNK):
-        distance, found = nearest_neighbours(wanted, rows_of(train[start : start + _CHUNK]))
-        index = torch.where(distance < best, found + start, index)
-        best = torch.minimum(best, distance)
+    parts = (rows_of(train[at : at + _CHUNK]) for at in range(0, len(train), _CHUNK))
+    best, index = nearest_neighbours(wanted, parts)
     best, way = best.view(-1, len(images)).min(0)  # (N,), 1 if the mirror image is nearer
     return best, index.view(-1, len(images)).gather(0, way[None])[0]
 
