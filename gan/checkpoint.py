@@ -11,13 +11,14 @@ import pickletools
 import re
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from reprlib import repr as brief
 from typing import Any, get_origin
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan.files import naming, replacing
 
@@ -190,15 +191,15 @@ def _check_pickle(pickle: bytes) -> None:
         previous = name
 
 
-def check_weights(module: nn.Module, weights: Any, name: str) -> None:
-    """Raises BadCheckpoint if a state_dict does not fit the module or is not finite."""
-    own = module.state_dict()
-    if not isinstance(weights, dict) or own.keys() != weights.keys():
-        found = weights.keys() if isinstance(weights, dict) else set()
-        differ = ", ".join(sorted(map(brief, own.keys() ^ found))[:5])
+def check_tensors(own: Mapping[str, Tensor], found: Any, name: str) -> None:
+    """Raises BadCheckpoint if tensors differ from our own in names, shapes or dtypes, or are not
+    finite."""
+    names = found.keys() if isinstance(found, dict) else set()
+    if own.keys() != names:
+        differ = ", ".join(sorted(map(brief, own.keys() ^ names))[:5])
         raise BadCheckpoint(f"{name}: layers differ from those of the config, such as {differ}")
     for key, tensor in own.items():
-        other = weights[key]
+        other = found[key]
         shape, dtype = getattr(other, "shape", None), getattr(other, "dtype", None)
         if not isinstance(other, Tensor) or shape != tensor.shape or dtype != tensor.dtype:
             raise BadCheckpoint(

@@ -14,6 +14,7 @@ from gan import __version__
 from gan.analysis import verbs
 from gan.errors import EXIT_DIVERGED, fail, one_message, say
 from gan.options import DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
+from gan.page.verbs import page
 from gan.paper.verbs import paper
 
 
@@ -61,7 +62,8 @@ def train(
 
         click.echo(estimate(cfg, device, source))
         return
-    from gan.machine.ranks import under_torchrun
+    from torch.distributed import is_torchelastic_launched
+
     from gan.pretrained.load import read_source
     from gan.training.loop import train as run_training
     from gan.training.run import Ending
@@ -71,7 +73,7 @@ def train(
         fail(run.describe_collapse(), EXIT_DIVERGED)
     if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
         sets = [word for override in overrides for word in ("--set", override)]
-        gan = ["torchrun", "...", "-m", "gan"] if under_torchrun() else ["gan"]
+        gan = ["torchrun", "...", "-m", "gan"] if is_torchelastic_launched() else ["gan"]
         on = [] if device == "auto" else ["--device", device]
         command = [*gan, "train", config, *sets, "--run-dir", run.run_dir, *on]
         say(f"to resume: {shlex.join(map(str, command))}")
@@ -117,59 +119,6 @@ def sample(
 
 
 @main.command()
-def models() -> None:
-    """List the shipped generators.
-
-    Their names work in place of a run. The distance is that of `gan evaluate`, with its floor.
-    """
-    from gan.analysis.table import aligned
-    from gan.pretrained.shipped import table
-
-    click.echo("\n".join(aligned(table())))
-
-
-@main.command()
-@RUN
-@click.option(
-    "--out", required=True, type=PATH, help="An .onnx, .pt2 or .safetensors file, or a folder."
-)
-@FORCE
-def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
-    """Write the generator for other programs.
-
-    Normalisation is folded into the weights. .onnx and .pt2 map z (N, Z), and labels (N,) with
-    classes, to images (N, C, H, W) in [-1, 1], for any N; the file is kept only if its images are
-    those of PyTorch. A folder has the layout of model hubs; every verb reads it.
-    """
-    check_out(out, force, (".onnx", ".pt2", ".safetensors", ""))
-    import torch
-
-    from gan.export import save_export
-    from gan.pretrained.load import load_generator
-
-    trained = load_generator(run_or_checkpoint, torch.device("cpu"))
-    for num, difference in save_export(trained, out).items():
-        click.echo(f"batch of {num}: images differ from PyTorch's by at most {difference:.1e}")
-    click.echo(f"{out}: the generator of {trained.origin}")
-
-
-@main.command()
-@RUN
-@click.option("--out", required=True, type=PATH, help="An .html file.")
-@FORCE
-def page(run_or_checkpoint: Path, out: Path, force: bool) -> None:
-    """Write one HTML file that shows the generator at work.
-
-    It opens in a browser from the disk and needs no network. The page of a run shows its training
-    too.
-    """
-    check_out(out, force, (".html",))
-    from gan.page.build import write_page
-
-    click.echo(f"{out}: {write_page(run_or_checkpoint, out):,} bytes")
-
-
-@main.command()
 @click.argument("config", type=PATH)
 @SET
 def config(config: Path, overrides: tuple[str, ...]) -> None:
@@ -181,11 +130,14 @@ def config(config: Path, overrides: tuple[str, ...]) -> None:
 
 for verb in (
     verbs.data,
+    verbs.models,
     verbs.evaluate,
     verbs.compare,
     verbs.report,
     verbs.walk,
     verbs.invert,
+    verbs.export,
+    page,
     paper,
 ):
     main.add_command(verb)

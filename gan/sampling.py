@@ -19,17 +19,11 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from gan.checkpoint import (
-    BadCheckpoint,
-    Checkpoint,
-    check_weights,
-    newest_checkpoint,
-    read_checkpoint,
-)
+from gan.checkpoint import BadCheckpoint, Checkpoint, check_tensors
 from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
 from gan.data.decode import on_white
-from gan.errors import ConfigError, NonFinite, say
+from gan.errors import ConfigError, NonFinite
 from gan.files import naming, replacing
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, autocast, choose_precision, send
@@ -87,26 +81,13 @@ class Trained:
             raise BadCheckpoint(f"{self.checkpoint.path}: {error}") from None
 
 
-def load_trained(
-    run_or_checkpoint: Path, device: torch.device, *, data_root: str | None = None
-) -> Trained:
-    """Loads the averaged generator of a checkpoint file, or of a run's newest good checkpoint."""
-    return make_trained(find_checkpoint(run_or_checkpoint), device, data_root=data_root)
-
-
-def make_trained(
-    checkpoint: Checkpoint, device: torch.device, *, data_root: str | None = None
-) -> Trained:
+def make_trained(checkpoint: Checkpoint, device: torch.device) -> Trained:
     """Makes the averaged generator of a checkpoint ready to sample.
 
-    Its settings are those of the checkpoint, except the place of the data set: `data_root`, or the
-    default.
+    Its settings are those of the checkpoint, but the data set is in its default place.
     """
     try:
         cfg = parse_config(checkpoint.config, origin=str(checkpoint.path))
-        if data_root is not None:
-            data = cfg.data.model_copy(update={"root": data_root})
-            cfg = cfg.model_copy(update={"data": data})
         if not all(isinstance(name, str) for name in checkpoint.classes):
             raise BadCheckpoint("classes must be names")
         generator = build_generator(cfg, len(checkpoint.classes), checkpoint.g_ema)
@@ -121,19 +102,6 @@ def make_trained(
     return Trained(generator, precision, cfg, checkpoint, replay)
 
 
-def find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
-    """Reads a checkpoint file, or a run's newest good checkpoint."""
-    if not run_or_checkpoint.is_dir():
-        return read_checkpoint(run_or_checkpoint)
-    found, errors = newest_checkpoint(run_or_checkpoint / "checkpoints")
-    if not found:
-        reasons = "".join(f"\n  {error}" for error in errors)
-        raise BadCheckpoint(f"{run_or_checkpoint}: no good checkpoint in it{reasons}")
-    for error in errors:
-        say(f"warning: {error}; using an older checkpoint")
-    return found
-
-
 def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -> Generator:
     """Builds a generator with the given weights, in eval mode.
 
@@ -141,7 +109,7 @@ def build_generator(cfg: Config, num_classes: int, weights: dict[str, Tensor]) -
     """
     with torch.device("meta"):
         generator = Generator(cfg.model, cfg.data.image_shape, num_classes)
-    check_weights(generator, weights, "g_ema")
+    check_tensors(generator.state_dict(), weights, "g_ema")
     generator.load_state_dict(weights, assign=True)
     return generator.eval().requires_grad_(False)
 

@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-import torch
-from torch import Tensor, nn
-
 from gan.board import Board
 from gan.console import Console
 from gan.files import parse_row, replacing
@@ -63,25 +60,9 @@ def _cut_back(path: Path, step: int) -> int:
 
     Damaged rows stay in the file.
     """
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    rows = [(line, parse_row(line)) for line in lines if line.endswith(b"\n")]
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    rows = [(line, parse_row(line)) for line in lines]
+    kept = [line for line, row in rows if not row or row["step"] <= step]
     with replacing(path) as part:
-        part.write_bytes(b"".join(line for line, row in rows if not row or row["step"] <= step))
+        part.write_bytes(b"".join(line + b"\n" for line in kept))
     return sum(row is None for _, row in rows)
-
-
-def network_histograms(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Returns every weight and its gradient by name."""
-    found: dict[str, Tensor] = {}
-    for name, network in networks.items():
-        for key, parameter in network.named_parameters():
-            found[f"weights/{name}.{key}"] = parameter
-            if parameter.grad is not None:
-                found[f"gradients/{name}.{key}"] = parameter.grad
-    return found
-
-
-def gradient_norm(module: nn.Module) -> Tensor:
-    """Returns the norm () of all gradients of a module."""
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -23,7 +23,7 @@ from gan.config.reader import load_config
 from gan.config.settings import Config
 from gan.data.datasets import open_source
 from gan.data.pack import pack
-from gan.sampling import load_trained
+from gan.pretrained.load import load_generator
 from gan.training.loop import train
 from gan.training.run import Ending
 from gan.training.run_dir import source_commit
@@ -46,7 +46,7 @@ def try_recipe(
     words.append(f"train.num_steps={images // load_config(config, words).train.batch_size}")
     run_dir = run_dir / f"seed{seed}"
     train_whole(load_config(config, words), run_dir)
-    trained = load_trained(run_dir, CPU)
+    trained = load_generator(run_dir, CPU)
     return {
         "config": Path(config).stem,
         "recipe": name,

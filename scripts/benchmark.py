@@ -38,7 +38,7 @@ from gan.config.reader import parse_config
 from gan.config.settings import Config
 from gan.machine.precision import choose_device, choose_precision
 from gan.nn.generator import Generator
-from gan.sampling import load_trained
+from gan.pretrained.load import load_generator
 from gan.training.state import TrainState, make_state, to_checkpoint
 from gan.training.steps import one_step
 
@@ -121,7 +121,7 @@ def sampling(folder: Path, device: torch.device, rounds: int) -> dict[str, dict[
     classic = Generator(cfg.model, cfg.data.image_shape).to(device).eval()
     path = folder / "sampling.pt"
     save_checkpoint(path, to_checkpoint(our_state(cfg, device), cfg, (), ""))
-    ours = load_trained(path, device)
+    ours = load_generator(path, device)
 
     def classic_images(z: Tensor) -> np.ndarray:
         return classic(z.to(device)).add(1).mul(127.5).byte().cpu().numpy()

@@ -25,7 +25,7 @@ from gan.data.pack import pack
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import choose_precision
 from gan.metrics.reference import held_out_images
-from gan.sampling import load_trained
+from gan.pretrained.load import load_generator
 from gan.training.loop import train
 from gan.training.run_dir import source_commit
 from gan.training.state import make_state
@@ -82,7 +82,7 @@ def speed(run_dir: Path) -> float:
 def measure(cfg: Config, run_dir: Path, num: int) -> Measured:
     """Trains one variant with one seed, unless its run is finished, and measures it."""
     train(cfg, run_dir, "cpu")
-    trained = load_trained(run_dir, CPU)
+    trained = load_generator(run_dir, CPU)
     images = trained.images(trained.latents(num, seed=1), trained.labels(num, seed=1))
     energy, spectrum = stride_energy(torch.from_numpy(images))
     evaluation = evaluate(trained, num=num, device=CPU)

@@ -25,7 +25,7 @@ from gan.data.batches import batches
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.machine.precision import choose_device, choose_precision
-from gan.sampling import load_trained
+from gan.pretrained.load import load_generator
 from gan.training.state import TrainState, make_state, to_checkpoint
 
 _FP32 = HardwareConfig(precision="fp32", channels_last="off")
@@ -143,7 +143,7 @@ def train(
 def evaluated(seconds: float, path: Path, cfg: Config, num: int) -> dict[str, Any]:
     """Returns the record of a checkpoint saved after `seconds` of training."""
     cpu = torch.device("cpu")
-    trained = load_trained(path, cpu, data_root=cfg.data.root)
+    trained = load_generator(path, cpu, data_root=cfg.data.root)
     found = evaluate(trained, num=num, device=cpu)
     click.echo(f"{seconds:.0f} s: {json.dumps(found['values'])}")
     kept = ("values", "floor", "network", "checkpoint")

@@ -26,13 +26,15 @@ from PIL import Image, ImageDraw
 from results_record import cpu_seconds, file_name, require_clean_source
 from results_table import with_generated
 
-from gan.analysis.evaluate import memorisation, nearest_training
+from gan.analysis.evaluate import memorisation
+from gan.analysis.nearest import nearest_training
 from gan.config.reader import load_config
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.metrics.reference import choose_network, held_out_images, make_reference
 from gan.metrics.scores import score
-from gan.sampling import Trained, grid, load_trained, to_pil
+from gan.pretrained.load import load_generator
+from gan.sampling import Trained, grid, to_pil
 from gan.training.run_dir import source_commit
 
 RECORDS, PAGE = Path("docs/results/few_images.jsonl"), Path("docs/few_images.md")
@@ -90,7 +92,7 @@ def run(
     before, resumed = cpu_seconds(resource.RUSAGE_SELF), run_dir.exists()
     train_whole(cfg, run_dir)
     minutes = (cpu_seconds(resource.RUSAGE_SELF) - before) / 60
-    trained, own = load_trained(run_dir, CPU), pack(open_source(cfg.data), cfg.data)
+    trained, own = load_generator(run_dir, CPU), pack(open_source(cfg.data), cfg.data)
     Image.fromarray(sheet(trained, own)).save(run_dir / "sheet.png")
     return {
         "data": data,

@@ -21,7 +21,7 @@ from gan.analysis.table import evaluation_table, number
 from gan.analysis.walk import path_ends, save_mp4, save_walk, walk
 from gan.config.reader import describe
 from gan.data.pack import PackedImages
-from gan.sampling import load_trained
+from gan.pretrained.load import load_generator
 from gan.training.loop import train
 from tests.conftest import gan, tiny_config
 
@@ -285,7 +285,7 @@ def test_report_without_the_training_images_says_so(finished_run: Path) -> None:
 
 
 def test_nearest_training_image_of_a_copy_is_its_original(tiny_run: Path) -> None:
-    trained = load_trained(tiny_run, CPU)
+    trained = load_generator(tiny_run, CPU)
     samples = trained.images(trained.latents(4, 0))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (report._NUM_PAIRS, 3, 16, 16), dtype=np.uint8)
@@ -296,7 +296,7 @@ def test_nearest_training_image_of_a_copy_is_its_original(tiny_run: Path) -> Non
 
 
 def test_walk_passes_through_its_latents_and_classes(conditional_run: Path) -> None:
-    trained = load_trained(conditional_run, CPU)
+    trained = load_generator(conditional_run, CPU)
     latents, labels = path_ends(trained, points=8, seeds="3,7,12", labels="disc,1")
     assert labels is not None and labels.tolist() == [0, 1, 0]
     ends = [trained.images(trained.latents(1, seed), torch.tensor([label]))[0]
@@ -307,7 +307,7 @@ def test_walk_passes_through_its_latents_and_classes(conditional_run: Path) -> N
 
 
 def test_class_alone_changes_along_a_walk(conditional_run: Path) -> None:
-    trained = load_trained(conditional_run, CPU)
+    trained = load_generator(conditional_run, CPU)
     ends = path_ends(trained, points=8, seeds="3", labels="0,1")
     assert torch.equal(*ends[0])
     images = walk(trained, *ends, steps=3).astype(int)
@@ -318,7 +318,7 @@ def test_class_alone_changes_along_a_walk(conditional_run: Path) -> None:
 
 
 def test_walk_without_options_has_latents_of_the_seed(tiny_run: Path) -> None:
-    trained = load_trained(tiny_run, CPU)
+    trained = load_generator(tiny_run, CPU)
     latents, labels = path_ends(trained, points=3, seed=5)
     assert torch.equal(latents, trained.latents(3, 5)) and labels is None
 
@@ -327,7 +327,7 @@ def test_walk_without_options_has_latents_of_the_seed(tiny_run: Path) -> None:
 def test_films_are_large_by_default(
     tiny_run: Path, tmp_path: Path, scale: int | None, side: int
 ) -> None:
-    trained = load_trained(tiny_run, CPU)
+    trained = load_generator(tiny_run, CPU)
     ends = path_ends(trained, points=2)
     assert save_walk(trained, tmp_path / "a.gif", *ends, steps=2, scale=scale) == 4
     with Image.open(tmp_path / "a.gif") as film:

@@ -7,7 +7,7 @@ import classic
 import torch
 from click.testing import CliRunner
 
-from gan.sampling import load_trained
+from gan.pretrained.load import load_generator
 
 
 def test_classic_example_is_trained_and_evaluated(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_classic_example_is_trained_and_evaluated(tmp_path: Path) -> None:
     record = json.loads(out.read_text())
     end = record["checkpoints"][-1]
     assert end["seconds"] >= 0.12 and end["values"].keys() == end["floor"].keys()
-    trained = load_trained(run_dir / end["checkpoint"]["file"], torch.device("cpu"))
+    trained = load_generator(run_dir / end["checkpoint"]["file"], torch.device("cpu"))
     assert trained.checkpoint.images_seen == 64 * trained.checkpoint.step > 0
     assert trained.cfg.train.ema_halflife_images is None
     again = CliRunner().invoke(classic.main, list(map(str, arguments)))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gan.analysis.nearest import nearest_neighbours
 from gan.metrics.distances import (
     class_divergence,
     confident_share,
@@ -13,7 +14,6 @@ from gan.metrics.distances import (
     frechet_distance,
     inception_score,
     kernel_distance,
-    nearest_neighbours,
     precision_recall,
     stack_modes,
 )

@@ -137,7 +137,6 @@ def test_floor_images_are_disjoint_from_the_reference(
     real = {image.tobytes() for image in digits.images[reference.rows]}
     assert len(reference.floor_images) == NUM
     assert not real & {image.tobytes() for image in reference.floor_images}
-    assert reference.split == {"real": "train", "floor": "train, others"}
 
 
 def test_record_states_all_that_the_scores_depend_on(trained: Trained) -> None:

@@ -17,7 +17,8 @@ from gan.checkpoint import Checkpoint
 from gan.export import folded, save_export
 from gan.machine.precision import Precision
 from gan.nn.generator import Generator
-from gan.sampling import Trained, build_generator, load_trained
+from gan.pretrained.load import load_generator
+from gan.sampling import Trained, build_generator
 from tests.conftest import gan, largest_file, tiny_config
 
 CPU = torch.device("cpu")
@@ -97,7 +98,7 @@ def test_description_says_what_another_program_needs() -> None:
 
 
 def test_folding_leaves_the_loaded_generator_as_it_is(tiny_run: Path) -> None:
-    trained = load_trained(tiny_run, CPU)
+    trained = load_generator(tiny_run, CPU)
     before = trained.images(trained.latents(4, 0))
     folded(trained)
     assert np.array_equal(before, trained.images(trained.latents(4, 0)))
@@ -109,7 +110,7 @@ def test_safetensors_file_holds_the_folded_tensors_and_their_description(
 ) -> None:
     out = tmp_path / "new" / "g.safetensors"
     assert gan("export", conditional_run, "--out", out).exit_code == 0
-    tensors, description = folded(load_trained(conditional_run, CPU))
+    tensors, description = folded(load_generator(conditional_run, CPU))
     with safe_open(out, "pt") as file:
         assert json.loads(file.metadata()["gan"]) == description
         assert set(file.keys()) == set(tensors)
@@ -216,7 +217,7 @@ def test_unusable_out_is_one_error(name: str, message: str, tiny_run: Path, tmp_
 def test_full_disk_leaves_the_older_file(tiny_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "g.safetensors"
     out.write_text("older")
-    trained = load_trained(tiny_run, CPU)
+    trained = load_generator(tiny_run, CPU)
     with largest_file(1000), pytest.raises(OSError, match=out.name):
         save_export(trained, out)
     assert out.read_text() == "older" and len(list(tmp_path.iterdir())) == 1
@@ -250,7 +251,7 @@ def test_every_example_of_the_page_runs(
     conditional_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = Path("docs/export.md").read_text()
-    trained = load_trained(conditional_run, CPU)
+    trained = load_generator(conditional_run, CPU)
     monkeypatch.chdir(tmp_path)
     for suffix, example in zip(
         ("onnx", "pt2", "safetensors"), re.findall(r"```python\n(.*?)```", page, re.S), strict=True

@@ -51,7 +51,7 @@ def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> Non
 def test_samples_that_repeat_the_folder_are_near_copies(folder: Path) -> None:
     few(folder, "celeba64", "--size", 12)
     runs = folder / "runs" / "celeba64"
-    trained = few_images.load_trained(runs / "12_folder", few_images.CPU)
+    trained = few_images.load_generator(runs / "12_folder", few_images.CPU)
     data = trained.cfg.data.model_copy(update={"root": str(runs / "12_images")})
     own = few_images.pack(few_images.open_source(data), data)
     object.__setattr__(trained, "images", lambda z, labels=None: own.images[:10].repeat(2, axis=0))

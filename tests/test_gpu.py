@@ -15,7 +15,7 @@ from gan.data.batches import batches, resident, streamed
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.machine.precision import choose_precision
-from gan.sampling import load_trained
+from gan.pretrained.load import load_generator
 from gan.training.loop import train
 from gan.training.state import TrainState, make_state
 from gan.training.steps import d_step, g_step, one_step
@@ -112,14 +112,14 @@ def test_run_may_move_from_gpu_to_cpu_and_back(tmp_path: Path) -> None:
     assert "not bit-identical" in (tmp_path / "run" / "log.txt").read_text()
     z = torch.randn(16, 8)
     there, here = (
-        load_trained(tmp_path / "run", device).images(z).astype(float) for device in (GPU, CPU)
+        load_generator(tmp_path / "run", device).images(z).astype(float) for device in (GPU, CPU)
     )
     assert abs(there - here).mean() < 2  # grey levels
 
 
 def test_recorded_samples_equal_plain_ones(tmp_path: Path) -> None:
     train(tiny_config(tmp_path), tmp_path / "run", "cuda")
-    trained = load_trained(tmp_path / "run", GPU)
+    trained = load_generator(tmp_path / "run", GPU)
     for num in (16, 1):
         z = torch.randn(num, 8)
         found = [trained.images(z) for _ in range(6)]

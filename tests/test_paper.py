@@ -16,7 +16,7 @@ from gan.paper.digits import error_of
 from gan.paper.features import guided_gradient, layers_of_d, pooled, spreads
 from gan.paper.nearest import compare, find_nearest
 from gan.paper.probe import accuracy, draw, fit_and_score, fit_svm, read_attributes
-from gan.sampling import load_trained
+from gan.pretrained.load import load_generator
 from tests.conftest import gan
 
 
@@ -84,7 +84,7 @@ def test_attributes_are_read_by_the_name_of_the_image(tmp_path: Path) -> None:
 
 
 def test_pooled_features_are_the_maxima_of_each_layer(tiny_run: Path) -> None:
-    trained = load_trained(tiny_run, torch.device("cpu"))
+    trained = load_generator(tiny_run, torch.device("cpu"))
     images = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 16), dtype=np.uint8)
     layers = layers_of_d(trained, images, None)
     features = pooled(trained, layers, images)
@@ -95,7 +95,7 @@ def test_pooled_features_are_the_maxima_of_each_layer(tiny_run: Path) -> None:
 
 
 def test_initial_weights_depend_on_the_seed_and_trained_ones_do_not(tiny_run: Path) -> None:
-    trained = load_trained(tiny_run, torch.device("cpu"))
+    trained = load_generator(tiny_run, torch.device("cpu"))
     images = np.zeros((4, 3, 16, 16), dtype=np.uint8)
     seeds = (1, 1, 2, None)
     weights = [layers_of_d(trained, images, seed)[0].weight for seed in seeds]
@@ -202,6 +202,21 @@ def test_experiment_writes_a_figure_and_its_numbers(
         assert all(row["20"] == [1, 0] for row in found.values())
     if verb == "digits":
         assert numbers["error"]["training images"].popitem()[1] == 0
+
+
+@pytest.mark.parametrize("verb", [["evaluate"], ["paper", "digits", "--out", "made.png"]])
+@pytest.mark.parametrize(("folders", "found"), [("abc", "3: a, b, c"), ("", "none")])
+def test_images_with_other_classes_are_refused(
+    verb: list[str], folders: str, found: str, run_with_test_images: Path, tmp_path: Path
+) -> None:
+    for i in range(36):
+        file = tmp_path / (folders and folders[i % len(folders)]) / f"{i}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (i, 0, 0)).save(file)
+    shown = gan(*verb, run_with_test_images, "--data-root", tmp_path)
+    assert shown.exit_code == 2
+    assert f"these images have other classes ({found})" in shown.output
+    assert "step 4 (2: a, b)" in shown.output
 
 
 @pytest.mark.parametrize("files", [["made.png"], ["made.json"]])

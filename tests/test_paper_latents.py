@@ -19,7 +19,8 @@ from gan.machine.precision import choose_precision
 from gan.metrics.features import FeatureNetwork
 from gan.paper import ablate, arithmetic, concepts, walk
 from gan.paper.nearest import as_rows
-from gan.sampling import generate, load_trained
+from gan.pretrained.load import load_generator
+from gan.sampling import generate
 from tests.conftest import gan
 
 CPU = torch.device("cpu")
@@ -234,7 +235,7 @@ def test_gains_are_those_of_a_logistic_model() -> None:
 
 
 def test_dropped_maps_are_zero_and_come_back(tiny_run: Path) -> None:
-    model = load_trained(tiny_run, CPU)
+    model = load_generator(tiny_run, CPU)
     z, layer = model.latents(3, 0), model.generator.layers[1]
     before, every = model.images(z), torch.arange(model.generator.layers[0].out_channels)
     without = ablate.draw(model, layer, z, lambda y: y.index_fill(1, every, 0))

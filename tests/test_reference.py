@@ -12,12 +12,7 @@ from gan.data import datasets
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
-from gan.metrics.reference import (
-    choose_network,
-    default_network,
-    held_out_images,
-    make_reference,
-)
+from gan.metrics.reference import choose_network, held_out_images, make_reference
 from gan.metrics.scores import score
 
 CPU = torch.device("cpu")
@@ -34,7 +29,7 @@ def test_floor_images_are_held_out_images_if_there_are_any(tmp_path: Path) -> No
     train, held_out = pack(open_source(cfg), cfg), held_out_images(cfg)
     assert held_out is not None
     reference = make_reference(train, held_out, None, num=100, seed=0)
-    assert reference.split == {"real": "train", "floor": "test"}
+    assert reference.floor_rows is None  # the floor is of test images
     known = {image.tobytes() for image in held_out.images}
     assert {image.tobytes() for image in reference.floor_images} <= known
     floor = score(reference.floor_images, reference)
@@ -51,7 +46,8 @@ def test_floor_images_are_held_out_images_if_there_are_any(tmp_path: Path) -> No
      ("cifar10", "cifar10"), ("celeba", "faces"), ("folder", "photos")],
 )  # fmt: skip
 def test_default_network_of_each_source(source: str, name: str) -> None:
-    assert default_network(source) == name
+    network = choose_network(DataConfig(source=source), CPU)
+    assert network and network.name == name
 
 
 def test_grey_network_is_used_for_colour_images_only_by_name_or_channel() -> None:

@@ -19,12 +19,12 @@ from gan.config.reader import identity, parse_config
 from gan.config.settings import HardwareConfig
 from gan.errors import ConfigError
 from gan.machine.precision import Precision, choose_precision
+from gan.pretrained.load import load_generator
 from gan.sampling import (
     Trained,
     build_generator,
     generate,
     grid,
-    load_trained,
     save_gif,
     save_samples,
 )
@@ -37,7 +37,7 @@ GOLDEN = Path("tests/golden/format_2.pt")
 
 
 def test_first_k_of_n_samples_equal_a_call_with_k(tiny_run: Path) -> None:
-    trained = load_trained(tiny_run, CPU)
+    trained = load_generator(tiny_run, CPU)
     many = trained.images(trained.latents(100, seed=1))
     few = trained.images(trained.latents(7, seed=1))
     assert np.array_equal(many[:7], few)
@@ -46,7 +46,7 @@ def test_first_k_of_n_samples_equal_a_call_with_k(tiny_run: Path) -> None:
 def test_batch_size_does_not_change_samples(
     tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = load_trained(tiny_run, CPU)
+    trained = load_generator(tiny_run, CPU)
     z = trained.latents(20, seed=1)
     whole = trained.images(z)
     monkeypatch.setattr(sampling, "_BATCH", 3)
@@ -55,7 +55,7 @@ def test_batch_size_does_not_change_samples(
 
 def test_samples_come_from_the_average_not_from_g() -> None:
     """To a few grey levels, since sampling folds BatchNorm and may use bf16."""
-    trained = load_trained(GOLDEN, CPU)
+    trained = load_generator(GOLDEN, CPU)
     z, labels = trained.latents(20, seed=1), trained.labels(20, seed=1)
     plain = Precision(torch.float32, channels_last=False, threads=1)
     classes, found = len(trained.classes), trained.images(z, labels)
@@ -74,7 +74,7 @@ def test_folding_batchnorm_changes_no_image(
     exact = choose_precision(HardwareConfig(precision="fp32"), CPU)
     monkeypatch.setattr(sampling, "choose_precision", lambda *_: exact)
     train(tiny_config(tmp_path, model={"upsample": upsample}), tmp_path / "run", "cpu")
-    trained = load_trained(tmp_path / "run", CPU)
+    trained = load_generator(tmp_path / "run", CPU)
     weights = read_checkpoint(trained.checkpoint.path).g_ema
     bare = build_generator(trained.cfg, 0, weights)
     z = trained.latents(8, seed=1)
@@ -86,7 +86,7 @@ def test_folding_batchnorm_changes_no_image(
 def test_checkpoint_file_is_enough_for_sampling(tiny_run: Path, tmp_path: Path) -> None:
     alone = tmp_path / "anything.pt"
     alone.write_bytes((tiny_run / "checkpoints" / "step_00000004.pt").read_bytes())
-    a, b = (load_trained(path, CPU) for path in (alone, tiny_run))
+    a, b = (load_generator(path, CPU) for path in (alone, tiny_run))
     assert np.array_equal(a.images(a.latents(4, 0)), b.images(b.latents(4, 0)))
 
 
@@ -96,7 +96,7 @@ def _state_of(trained: Trained) -> TrainState:
 
 
 def test_checkpoint_of_format_2_gives_its_images_and_can_be_resumed() -> None:
-    trained = load_trained(GOLDEN, CPU)
+    trained = load_generator(GOLDEN, CPU)
     images = trained.images(trained.latents(64, 0), trained.labels(64, 0))
     assert images.mean((0, 2, 3)) == pytest.approx([106.45, 110.34, 102.29], abs=0.2)
     assert images.std((0, 2, 3)) == pytest.approx([17.71, 17.97, 21.08], abs=0.2)
@@ -108,7 +108,7 @@ def test_checkpoint_of_format_2_gives_its_images_and_can_be_resumed() -> None:
 def test_checkpoint_with_a_removed_setting_is_refused_and_named_once(
     tiny_run: Path, tmp_path: Path
 ) -> None:
-    checkpoint = load_trained(tiny_run, CPU).checkpoint
+    checkpoint = load_generator(tiny_run, CPU).checkpoint
     model = {**checkpoint.config["model"], "pac": 2}
     path = tmp_path / "old.pt"
     save_checkpoint(path, replace(checkpoint, config={**checkpoint.config, "model": model}))
@@ -124,11 +124,11 @@ def test_checkpoint_without_all_moments_is_refused(left: int) -> None:
     moments = checkpoint.d_optim["state"]
     checkpoint.d_optim["state"] = dict(list(moments.items())[:left])
     with pytest.raises(BadCheckpoint, match="d_optim: moments of Adam are missing"):
-        restore(_state_of(load_trained(GOLDEN, CPU)), checkpoint)
+        restore(_state_of(load_generator(GOLDEN, CPU)), checkpoint)
 
 
 def test_png_records_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> None:
-    save_samples(load_trained(tiny_run, CPU), tmp_path / "a.png", 9, 5, None)
+    save_samples(load_generator(tiny_run, CPU), tmp_path / "a.png", 9, 5, None)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (3 * 18 + 2, 3 * 18 + 2)
         assert image.text["seed"] == "5"
@@ -137,7 +137,7 @@ def test_png_records_seed_and_checkpoint(tiny_run: Path, tmp_path: Path) -> None
 
 
 def test_npz_and_folder_have_the_same_images(conditional_run: Path, tmp_path: Path) -> None:
-    trained = load_trained(conditional_run, CPU)
+    trained = load_generator(conditional_run, CPU)
     save_samples(trained, tmp_path / "a.npz", 5, 0, None)
     save_samples(trained, tmp_path / "folder", 5, 0, None)
     arrays = np.load(tmp_path / "a.npz")
@@ -155,7 +155,7 @@ def test_npz_and_folder_have_the_same_images(conditional_run: Path, tmp_path: Pa
 def test_class_names_in_file_names_have_safe_characters_only(
     conditional_run: Path, tmp_path: Path
 ) -> None:
-    trained = load_trained(conditional_run, CPU)
+    trained = load_generator(conditional_run, CPU)
     checkpoint = replace(trained.checkpoint, classes=["../a b\0", "x" * 300])
     out = tmp_path / "folder"
     save_samples(replace(trained, checkpoint=checkpoint), out, 1, 0, "0")
@@ -167,7 +167,7 @@ def test_class_names_in_file_names_have_safe_characters_only(
 
 
 def test_label_all_gives_one_class_a_row(conditional_run: Path, tmp_path: Path) -> None:
-    trained = load_trained(conditional_run, CPU)
+    trained = load_generator(conditional_run, CPU)
     assert save_samples(trained, tmp_path / "a.png", 7, 3, "all") == 8
     labels = torch.tensor([0] * 4 + [1] * 4)
     images = trained.images(trained.latents(8, 3), labels)
@@ -178,7 +178,7 @@ def test_label_all_gives_one_class_a_row(conditional_run: Path, tmp_path: Path) 
 
 
 def test_columns_and_scale_of_a_grid(tiny_run: Path, tmp_path: Path) -> None:
-    trained = load_trained(tiny_run, CPU)
+    trained = load_generator(tiny_run, CPU)
     for name in ("a.png", "a.jpg"):
         save_samples(trained, tmp_path / name, 6, 0, None, columns=2, scale=3)
     large = trained.images(trained.latents(6, 0)).repeat(3, axis=2).repeat(3, axis=3)
@@ -190,7 +190,7 @@ def test_columns_and_scale_of_a_grid(tiny_run: Path, tmp_path: Path) -> None:
 
 
 def test_label_may_be_the_name_or_number_of_a_class(conditional_run: Path) -> None:
-    trained = load_trained(conditional_run, CPU)
+    trained = load_generator(conditional_run, CPU)
     assert (
         trained.labels(3, 0, "square").tolist() == trained.labels(3, 0, "1").tolist() == [1, 1, 1]
     )
@@ -204,19 +204,19 @@ def test_a_damaged_newest_checkpoint_is_reported(
     shutil.copytree(tiny_run, tmp_path / "run")
     newest = max((tmp_path / "run" / "checkpoints").glob("step_*.pt"))
     newest.write_bytes(newest.read_bytes()[:1000])
-    assert load_trained(tmp_path / "run", CPU).checkpoint.step == 2
+    assert load_generator(tmp_path / "run", CPU).checkpoint.step == 2
     shown = capsys.readouterr().err
     assert f"warning: {newest}: " in shown and "using an older checkpoint" in shown
 
 
 def test_a_label_that_is_no_decimal_number_is_unknown(conditional_run: Path) -> None:
     with pytest.raises(ConfigError, match=r"--label ²: .* has the classes"):
-        load_trained(conditional_run, CPU).labels(3, 0, "²")
+        load_generator(conditional_run, CPU).labels(3, 0, "²")
 
 
 def test_label_for_a_run_without_classes_is_an_error(tiny_run: Path) -> None:
     with pytest.raises(ValueError, match="has no classes"):
-        load_trained(tiny_run, CPU).labels(3, 0, "1")
+        load_generator(tiny_run, CPU).labels(3, 0, "1")
 
 
 def test_generate_restores_the_mode(tiny_run: Path) -> None:
@@ -258,7 +258,7 @@ def test_config_of_another_network_is_refused_before_memory_is_allocated(
     ]:
         save_checkpoint(tmp_path / "a.pt", replace(checkpoint, config=config))
         with pytest.raises(BadCheckpoint, match=message) as caught:
-            load_trained(tmp_path / "a.pt", CPU)
+            load_generator(tmp_path / "a.pt", CPU)
         assert str(tmp_path / "a.pt") in str(caught.value)
 
 
@@ -290,7 +290,7 @@ def test_any_value_in_a_checkpoint_gives_images_or_a_short_error(
     path = tmp_path_factory.mktemp("fuzz") / "a.pt"
     torch.save(payload, path)
     try:
-        trained = load_trained(path, CPU)
+        trained = load_generator(path, CPU)
         trained.images(trained.latents(1, 0), trained.labels(1, 0))
         restore(_state_of(trained), trained.checkpoint)
     except BadCheckpoint as error:

@@ -6,28 +6,24 @@ Shapes: N images, C channels, H x W pixels; images as uint8 (N, C, H, W).
 """
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from gan.analysis.inception import load_inception
+from gan.analysis.nearest import nearest_training
 from gan.checkpoint import Checkpoint
 from gan.config.settings import DataConfig
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.metrics import distances
+from gan.errors import ConfigError
 from gan.metrics.features import FeatureNetwork
 from gan.metrics.reference import Reference, choose_network, held_out_images, make_reference
 from gan.metrics.scores import score
 from gan.sampling import Trained
-
-_NUM_SEARCHED = 1000  # images whose nearest training image is searched for
-_SEARCH_SIDE = 32  # pixels; larger images are shrunk for the search
-_SEARCH_BATCH = 8192  # training images
 
 
 def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
@@ -46,25 +42,6 @@ def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
         "nearest_training_floor": real.median().item(),
         "near_copies": (fake < real.quantile(0.01)).double().mean().item(),
     }
-
-
-def nearest_training(
-    images: np.ndarray, train: PackedImages, rows: np.ndarray
-) -> tuple[Tensor, Tensor]:
-    """Returns the distances of the first images to the nearest of these training images, and the
-    indices of those in `train`."""
-    parts = np.array_split(rows, len(rows) // _SEARCH_BATCH + 1)
-    queries = _rows(images[:_NUM_SEARCHED])
-    nearest, where = distances.nearest_neighbours(queries, (_rows(train.images[p]) for p in parts))
-    return nearest, torch.from_numpy(rows)[where]
-
-
-def _rows(images: np.ndarray) -> Tensor:
-    """Flattens images to rows (N, D), scaled so that Euclidean distances are root mean squares."""
-    pixels = torch.tensor(images).float()
-    height, width = (min(side, _SEARCH_SIDE) for side in pixels.shape[2:])
-    rows = F.adaptive_avg_pool2d(pixels, (height, width)).flatten(1)
-    return rows / rows.shape[1] ** 0.5
 
 
 def evaluate(
@@ -86,6 +63,7 @@ def evaluate(
     data, checkpoint = trained.cfg.data, trained.checkpoint
     network = _network(data, device, features)
     packed, held_out = pack(open_source(data), data), held_out_images(data)
+    require_own_classes(trained, packed)
     values, floors = [], []
     for draw in range(seed, seed + draws):
         reference = make_reference(packed, held_out, network, num=num, seed=draw)
@@ -101,7 +79,7 @@ def evaluate(
         "resize": network.resize if network else "none",
         "num_real": reference.num,
         "num_generated": reference.num,
-        "split": reference.split,
+        "split": {"real": "train", "floor": "test" if held_out else "train, others"},
         "seed": seed,
         "draws": draws,
         "data": {
@@ -113,6 +91,20 @@ def evaluate(
         "torch": str(torch.__version__),
         "checkpoint": _origin(checkpoint),
     }
+
+
+def require_own_classes(trained: Trained, packed: PackedImages) -> None:
+    """Raises ConfigError if a generator with classes was trained on others than the images'."""
+    if trained.generator.num_classes and packed.classes != trained.classes:
+        raise ConfigError(
+            f"data.root: these images have other classes ({_brief(packed.classes)}) than "
+            f"{trained.origin} ({_brief(trained.classes)}); give the images that it was trained on"
+        )
+
+
+def _brief(classes: Sequence[str]) -> str:
+    names = [*classes[:5], "..."] if len(classes) > 6 else classes
+    return f"{len(classes)}: {', '.join(names)}" if classes else "none"
 
 
 def _network(

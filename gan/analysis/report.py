@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from gan.analysis.curves import draw_curves
-from gan.analysis.evaluate import nearest_training
+from gan.analysis.nearest import nearest_training
 from gan.analysis.runs import RECORD, RunFiles, read_run
 from gan.analysis.table import HEADS, evaluation_rows, number, readings, setting_text
 from gan.config.reader import describe, flat_identity
@@ -24,7 +24,8 @@ from gan.config.settings import Config
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.files import replacing
-from gan.sampling import Trained, load_trained, to_pil
+from gan.pretrained.load import load_generator
+from gan.sampling import Trained, to_pil
 
 _NUM_GRIDS = 5
 _NUM_PAIRS = 16
@@ -45,7 +46,7 @@ img.one { width: 6em; image-rendering: pixelated; }
 def write_report(run_dir: Path, out: Path) -> None:
     """Writes the report of a run; raises ValueError if it has no curves or no checkpoint."""
     run = read_run(run_dir)
-    trained = load_trained(run_dir, torch.device("cpu"))
+    trained = load_generator(run_dir, torch.device("cpu"))
     title = escape(run_dir.resolve().name)
     parts = [
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',

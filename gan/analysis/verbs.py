@@ -1,4 +1,7 @@
-"""The verbs of this package. Each imports its libraries when it runs, so `gan --help` is fast."""
+"""The verbs about images, runs and shipped generators.
+
+Each imports its libraries when it runs, so `gan --help` is fast.
+"""
 
 from pathlib import Path
 
@@ -192,3 +195,40 @@ def invert(
         lines = compare_held_out(trained, num=num, seed=seed)
     for line in lines:
         click.echo(line)
+
+
+@click.command()
+def models() -> None:
+    """List the shipped generators.
+
+    Their names work in place of a run. The distance is that of `gan evaluate`, with its floor.
+    """
+    from gan.analysis.table import aligned
+    from gan.pretrained.shipped import table
+
+    click.echo("\n".join(aligned(table())))
+
+
+@click.command()
+@RUN
+@click.option(
+    "--out", required=True, type=PATH, help="An .onnx, .pt2 or .safetensors file, or a folder."
+)
+@FORCE
+def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
+    """Write the generator for other programs.
+
+    Normalisation is folded into the weights. .onnx and .pt2 map z (N, Z), and labels (N,) with
+    classes, to images (N, C, H, W) in [-1, 1], for any N; the file is kept only if its images are
+    those of PyTorch. A folder has the layout of model hubs; every verb reads it.
+    """
+    check_out(out, force, (".onnx", ".pt2", ".safetensors", ""))
+    import torch
+
+    from gan.export import save_export
+    from gan.pretrained.load import load_generator
+
+    trained = load_generator(run_or_checkpoint, torch.device("cpu"))
+    for num, difference in save_export(trained, out).items():
+        click.echo(f"batch of {num}: images differ from PyTorch's by at most {difference:.1e}")
+    click.echo(f"{out}: the generator of {trained.origin}")

@@ -34,14 +34,9 @@ class Ranks:
         return self.rank == 0
 
 
-def under_torchrun() -> bool:
-    """Says whether torchrun started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
 def launched_rank() -> Ranks:
     """Returns the rank that torchrun gave this process, before the processes have joined."""
-    if not under_torchrun():
+    if not dist.is_torchelastic_launched():
         return Ranks()
     return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
@@ -49,7 +44,7 @@ def launched_rank() -> Ranks:
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Ranks]:
     """Joins the processes that torchrun started, for the duration of the block."""
-    if not under_torchrun():
+    if not dist.is_torchelastic_launched():
         yield Ranks()
         return
     if device.type == "cuda":

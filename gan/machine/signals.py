@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from gan.machine.ranks import under_torchrun
+from torch.distributed import is_torchelastic_launched
 
 
 class StopRequest:
@@ -22,11 +22,11 @@ class StopRequest:
         Under torchrun a second one is ignored: Slurm signals every process and torchrun forwards
         the signal, so each rank gets it twice. torchrun kills processes that take too long.
         """
-        if self.signum and not under_torchrun():
+        if self.signum and not is_torchelastic_launched():
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.signum = signum
-        if not under_torchrun():
+        if not is_torchelastic_launched():
             _answer("finishing this step, then saving; interrupt again to quit without saving")
 
 

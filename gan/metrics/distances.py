@@ -6,11 +6,12 @@ labels (N,). Every function is pure and computes on the device of its inputs.
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.distributions import Categorical, kl_divergence
 
 _NUM_ROWS = 1000  # of a distance matrix at a time: 40 MB against 10,000 columns
 
@@ -101,30 +102,15 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[float, 
     """
     radii = _neighbour_radii(real, k)
     counts, covered = [], torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    for rows in _distance_rows(fake, real):
+    for rows in distance_rows(fake, real):
         inside = rows <= radii
         counts.append(inside.sum(1))
         covered |= inside.any(0)
     return torch.cat(counts).double().mean().item() / k, covered.double().mean().item()
 
 
-def nearest_neighbours(queries: Tensor, parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Returns the Euclidean distance (N,) from each query (N, F) to the nearest row of the parts
-    (M, F), and the index (N,) of that one in all parts together."""
-    nearest, where = torch.full((len(queries),), torch.inf), torch.zeros(len(queries)).long()
-    start = 0
-    for part in parts:
-        found = [rows.min(1) for rows in _distance_rows(queries, part)]
-        distance = torch.cat([rows.values for rows in found])
-        index = torch.cat([rows.indices for rows in found])
-        where = torch.where(distance < nearest, index + start, where)
-        nearest = torch.minimum(nearest, distance)
-        start += len(part)
-    return nearest, where
-
-
 def _share_inside(points: Tensor, centres: Tensor, radii: Tensor) -> float:
-    inside = [(rows <= radii).any(1) for rows in _distance_rows(points, centres)]
+    inside = [(rows <= radii).any(1) for rows in distance_rows(points, centres)]
     return torch.cat(inside).double().mean().item()
 
 
@@ -132,11 +118,12 @@ def _neighbour_radii(features: Tensor, k: int) -> Tensor:
     """Returns the distance (N,) from each point to its k-th nearest neighbour."""
     assert len(features) > k, "each point needs k neighbours"
     # index 0 is the point itself
-    rows = _distance_rows(features, features)
+    rows = distance_rows(features, features)
     return torch.cat([row.topk(k + 1, largest=False).values[:, k] for row in rows])
 
 
-def _distance_rows(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+def distance_rows(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Yields the Euclidean distances (n, M) from n rows of x (N, F) at a time to y (M, F)."""
     # cdist subtracts squared norms, so points far from the origin would lose all precision
     centre = y.mean(0)
     for part in x.split(_NUM_ROWS):
@@ -150,17 +137,10 @@ def class_divergence(labels: Tensor, num_classes: int, real_labels: Tensor | Non
     From uniform it is at most log K, when all labels are equal. It is infinite if a label does
     not occur in `real_labels`.
     """
-    p = _frequencies(labels, num_classes)
-    if real_labels is None:
-        q = torch.full_like(p, 1 / num_classes)
-    else:
-        q = _frequencies(real_labels, num_classes)
-    occurs = p > 0  # 0 log 0 = 0
-    return float((p[occurs] * (p[occurs] / q[occurs]).log()).sum())
-
-
-def _frequencies(labels: Tensor, num_classes: int) -> Tensor:
-    return torch.bincount(labels, minlength=num_classes).double() / len(labels)
+    uniform = torch.arange(num_classes, device=labels.device)
+    sets = (labels, uniform if real_labels is None else real_labels)
+    p, q = (Categorical(torch.bincount(x, minlength=num_classes).double()) for x in sets)
+    return kl_divergence(p, q).item()
 
 
 def stack_modes(digits: Tensor) -> Tensor:

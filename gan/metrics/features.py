@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan.checkpoint import check_weights
+from gan.checkpoint import check_tensors
 
 NUM_FEATURES = 128
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -136,7 +136,7 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
             raise ValueError(f"{channels} channels, side {side}")
         with torch.device("meta"):
             classifier = Classifier(channels, side, len(classes))
-        check_weights(classifier, weights, "weights")
+        check_tensors(classifier.state_dict(), weights, "weights")
         name, sha256 = metadata["name"], metadata["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: invalid metadata ({error})") from None

@@ -41,7 +41,6 @@ class Reference:
     rows: np.ndarray  # indices of the reference images in `train` (num,)
     floor_images: np.ndarray  # other real images (num, C, H, W), for the floor
     floor_rows: np.ndarray | None  # their indices in `train`, None if they are held out
-    split: dict[str, str]
     seed: int
 
     @property
@@ -59,11 +58,6 @@ class Reference:
         return torch.from_numpy(self.train.labels[self.rows])
 
 
-def default_network(source: str) -> str:
-    """Returns the name of the network that ships for a data source, or "none"."""
-    return _DEFAULT_NETWORKS.get(source, _NONE)
-
-
 def choose_network(
     cfg: DataConfig, device: torch.device, name: str | Path | None = None
 ) -> FeatureNetwork | None:
@@ -73,7 +67,7 @@ def choose_network(
     for grey images and the data are in colour. For Stacked-MNIST, a grey network is applied
     channel by channel.
     """
-    chosen = name or default_network(cfg.source)
+    chosen = name or _DEFAULT_NETWORKS.get(cfg.source, _NONE)
     if chosen == _NONE:
         return None
     network = load_features(chosen, device)
@@ -130,7 +124,6 @@ def make_reference(
         rows=rows,
         floor_images=floor_source.images[floor],
         floor_rows=None if held_out else floor,
-        split={"real": "train", "floor": "test" if held_out else "train, others"},
         seed=seed,
     )
 

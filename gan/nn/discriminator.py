@@ -11,13 +11,7 @@ from torch.nn.functional import conv2d, linear, pad
 
 from gan.config.settings import ModelConfig
 from gan.config.sizes import num_levels
-from gan.nn.generator import (
-    class_embedding,
-    hidden_channels,
-    init_embedding,
-    init_weights,
-    input_classes,
-)
+from gan.nn.generator import class_embedding, hidden_channels, init_embedding, init_weights
 
 
 class Scores(NamedTuple):
@@ -54,7 +48,7 @@ class Discriminator(nn.Module):
             layers += _activated(nn.Conv2d(deep, deep, 3, padding=1, bias=False), batch_norm=True)
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(widths[-1], 1, (height >> levels, width >> levels), bias=False)
-        self.embedding = class_embedding(input_classes(cfg, num_classes), widths[-1])
+        self.embedding = class_embedding(cfg, num_classes, widths[-1])
         self.apply(init_weights)
         # the scale of the head: with N(0, 1) the class outweighs the image and D does not recover
         init_embedding(self.embedding, 0.02)

@@ -38,8 +38,8 @@ class Generator(nn.Module):
         levels = num_levels(height, width)
         widths = hidden_channels(cfg.g_width, levels)[::-1]
         base = (height >> levels, width >> levels)
-        self.num_classes = input_classes(cfg, num_classes)
-        self.embedding = class_embedding(self.num_classes, cfg.z_dim)
+        self.embedding = class_embedding(cfg, num_classes, cfg.z_dim)
+        self.num_classes = num_classes if self.embedding else 0
         z_dim = cfg.z_dim * (2 if self.num_classes else 1)
         first = TransposedConv2d if cfg.upsample == "reference" else _FromOnePixel
         layers: list[nn.Module] = [
@@ -51,7 +51,6 @@ class Generator(nn.Module):
         layers += [_doubling(cfg, widths[-1], channels), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.apply(init_weights)
-        self.apply(_init_subpixel)
         init_embedding(self.embedding, CLASS_RMS)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -64,14 +63,10 @@ class Generator(nn.Module):
         return self.layers(z[:, :, None, None])
 
 
-def input_classes(cfg: ModelConfig, num_classes: int) -> int:
-    """Returns the number of classes that are an input of the networks: 0 unless conditional."""
-    return num_classes if cfg.conditional else 0
-
-
-def class_embedding(num_classes: int, width: int) -> nn.Embedding | None:
-    """Returns class vectors to be initialised by `init_embedding`, or None without classes."""
-    if not num_classes:
+def class_embedding(cfg: ModelConfig, num_classes: int, width: int) -> nn.Embedding | None:
+    """Returns class vectors to be initialised by `init_embedding`, or None if classes are no
+    input."""
+    if not (cfg.conditional and num_classes):
         return None
     weight = torch.empty(num_classes, width)
     return nn.Embedding(num_classes, width, _weight=weight if weight.is_meta else None)
@@ -91,6 +86,10 @@ def init_weights(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
+    elif isinstance(module, _SubPixel):  # its convolution has been drawn
+        # ICNR: equal sub-pixels at the start, so that G does not begin with a checkerboard
+        weight = module.convolution.weight.data
+        weight.copy_(weight[::4].repeat_interleave(4, dim=0))
 
 
 class _FromOnePixel(nn.ConvTranspose2d):
@@ -111,13 +110,6 @@ class _SubPixel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return pixel_shuffle(self.convolution(x), 2)
-
-
-def _init_subpixel(module: nn.Module) -> None:
-    # ICNR: equal sub-pixels at the start, so that G does not begin with a checkerboard
-    if isinstance(module, _SubPixel):
-        weight = module.convolution.weight.data
-        weight.copy_(weight[::4].repeat_interleave(4, dim=0))
 
 
 def _doubling(cfg: ModelConfig, channels_in: int, channels_out: int) -> nn.Module:

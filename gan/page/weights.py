@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.optim.swa_utils import update_bn
 
-from gan.checkpoint import BadCheckpoint, check_weights
+from gan.checkpoint import BadCheckpoint, check_tensors
 from gan.nn.discriminator import Discriminator
 from gan.sampling import Trained
 
@@ -71,11 +72,13 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
         return None
     with torch.device("meta"):
         network = Discriminator(cfg.model, cfg.data.image_shape, len(trained.classes))
-    check_weights(network, weights, f"{trained.checkpoint.path}: d")
-    # copies: _settle changes the statistics in place
+    check_tensors(network.state_dict(), weights, f"{trained.checkpoint.path}: d")
+    # copies: update_bn changes the statistics in place
     network.load_state_dict({k: v.clone() for k, v in weights.items()}, assign=True)
     network.requires_grad_(False)
-    _settle(network, trained)
+    labels = trained.labels(_NUM_SETTLE, seed=0)
+    images = trained.images(trained.latents(_NUM_SETTLE, seed=0), labels)
+    update_bn([torch.from_numpy(images).float() / 127.5 - 1], network.features)
     tensors, layers = _plain_layers(network.eval())
     offset = 1 if cfg.model.d_border == "black" else 0  # the border of -1 becomes 0
     tensors["layers.0.bias"] -= offset * tensors["layers.0.weight"].sum((1, 2, 3))
@@ -83,18 +86,6 @@ def discriminator_of(trained: Trained) -> dict[str, Any] | None:
         raise BadCheckpoint(f"{trained.checkpoint.path}: the values of D are not finite")
     description = {"kind": "discriminator", "layers": layers, "offset": offset}
     return pack(tensors, description)
-
-
-def _settle(network: Discriminator, trained: Trained) -> None:
-    """Gives the normalisations of D the mean and variance of generated images."""
-    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
-    labels = trained.labels(_NUM_SETTLE, seed=0)
-    images = trained.images(trained.latents(_NUM_SETTLE, seed=0), labels)
-    network.train()
-    network(torch.from_numpy(images).float() / 127.5 - 1, labels)
 
 
 def _plain_layers(network: Discriminator) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from gan.analysis.evaluate import require_own_classes
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.errors import ConfigError
@@ -20,7 +21,8 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
                           "model.conditional true")  # fmt: skip
     data = trained.cfg.data
     train, test = (pack(open_source(data, split), data) for split in ("train", "test"))
-    assert train.labels is not None
+    require_own_classes(trained, train)
+    assert train.labels is not None  # it has classes
     labels = torch.arange(num) % num_classes
     samples = trained.images(trained.latents(num, seed), labels)
     order = np.random.default_rng(seed).permutation(len(train))  # images may come class by class

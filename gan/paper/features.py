@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
-from gan.checkpoint import check_weights
+from gan.checkpoint import check_tensors
 from gan.errors import ConfigError
 from gan.machine.precision import autocast
 from gan.nn.discriminator import Discriminator
@@ -55,7 +55,7 @@ def layers_of_d(trained: Trained, real: np.ndarray, initial_seed: int | None) ->
     if initial_seed is None:
         if not weights:
             raise ConfigError(f"{trained.origin}: has no discriminator; use a run's checkpoint")
-        check_weights(d, weights, f"{trained.checkpoint.path}: d")
+        check_tensors(d.state_dict(), weights, f"{trained.checkpoint.path}: d")
         d.load_state_dict(weights)
     layers = d.features.requires_grad_(False)
     # drawn, because images often come class by class

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan.analysis.nearest import nearest_neighbours
 from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.errors import ConfigError
-from gan.metrics.distances import nearest_neighbours
 from gan.metrics.reference import choose_network, held_out_images
 from gan.paper.result import Result
 from gan.sampling import Trained, grid

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from gan.checkpoint import BadCheckpoint, Checkpoint, check_weights
+from gan.checkpoint import BadCheckpoint, Checkpoint, check_tensors
 from gan.config.reader import parse_config
 from gan.errors import ConfigError
 from gan.files import read_json, replacing
@@ -119,7 +119,7 @@ def _read_weights(path: Path, sha256: str, network: torch.nn.Module) -> dict[str
         raise BadCheckpoint(f"{path}: not a safetensors file ({brief(str(error))})") from None
     weights = {k: t.float() if t.dtype == torch.float16 else t for k, t in found.items()}
     try:
-        check_weights(network, weights, "weights")
+        check_tensors(network.state_dict(), weights, "weights")
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{path}: {error}") from None
     return weights

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from gan.checkpoint import Checkpoint
+from gan.checkpoint import BadCheckpoint, Checkpoint, newest_checkpoint, read_checkpoint
 from gan.config.reader import load_config
-from gan.errors import ConfigError
+from gan.errors import ConfigError, say
 from gan.pretrained.folder import read_folder
 from gan.pretrained.shipped import SHIPPED, is_folder, shipped_names
-from gan.sampling import Trained, find_checkpoint, make_trained
+from gan.sampling import Trained, make_trained
 
 
 def read_source(source: str | Path) -> Checkpoint:
@@ -26,7 +26,7 @@ def read_source(source: str | Path) -> Checkpoint:
     if path.is_dir() and is_folder(path):
         return read_folder(path)
     if path.exists():
-        return find_checkpoint(path)
+        return _find_checkpoint(path)
     if str(source) in names:
         return read_folder(SHIPPED / source)
     near = difflib.get_close_matches(str(source)[:200], names, n=1)
@@ -35,6 +35,19 @@ def read_source(source: str | Path) -> Checkpoint:
         f"no run, checkpoint or folder {str(source)[:200]!r}, and no shipped generator has that "
         f"name; shipped are {', '.join(names)}{hint}"
     )
+
+
+def _find_checkpoint(run_or_checkpoint: Path) -> Checkpoint:
+    """Reads a checkpoint file, or a run's newest good checkpoint."""
+    if not run_or_checkpoint.is_dir():
+        return read_checkpoint(run_or_checkpoint)
+    found, errors = newest_checkpoint(run_or_checkpoint / "checkpoints")
+    if not found:
+        reasons = "".join(f"\n  {error}" for error in errors)
+        raise BadCheckpoint(f"{run_or_checkpoint}: no good checkpoint in it{reasons}")
+    for error in errors:
+        say(f"warning: {error}; using an older checkpoint")
+    return found
 
 
 def load_generator(
@@ -49,9 +62,11 @@ def load_generator(
     `data_root` is the place of its data set, by default that of a run of own images, else
     $GAN_DATA, else data; `truncation` is the factor of all latents.
     """
-    checkpoint = read_source(source)
-    trained = make_trained(checkpoint, device, data_root=data_root or _own_images(source))
-    return replace(trained, truncation=truncation)
+    trained = make_trained(read_source(source), device)
+    cfg = trained.cfg
+    if root := data_root or _own_images(source):
+        cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"root": root})})
+    return replace(trained, cfg=cfg, truncation=truncation)
 
 
 def _own_images(source: str | Path) -> str | None:

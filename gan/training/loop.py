@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from gan.checkpoint import checkpoint_path, prune_checkpoints, read_checkpoint, save_checkpoint
 from gan.config.reader import differences, identity
@@ -26,7 +27,6 @@ from gan.machine.precision import choose_device, choose_precision
 from gan.machine.ranks import Ranks, from_first, largest, launched_rank, process_group
 from gan.machine.signals import StopRequest, stop_on_signals
 from gan.metrics.reference import held_out_images
-from gan.tracking import gradient_norm
 from gan.training import evaluator, report
 from gan.training.collapse import diversity
 from gan.training.needs import require_classes, require_memory
@@ -222,9 +222,10 @@ def _do_missed_events(run: Run) -> bool:
 
 
 def _log(run: Run, values: dict[str, Tensor]) -> None:
-    nets = {"g": run.state.g, "d": run.state.d}
-    norms = {f"gradient_norm/{name}": gradient_norm(net).item() for name, net in nets.items()}
-    means = run.window.means() | norms
+    means = run.window.means()
+    for name, net in (("g", run.state.g), ("d", run.state.d)):
+        gradients = [p.grad for p in net.parameters() if p.grad is not None]
+        means[f"gradient_norm/{name}"] = get_total_norm(gradients).item()
     bad = [tag for tag, value in means.items() if not torch.tensor(value).isfinite()]
     if largest(len(bad), run.state.ranks):
         _diverged(run, ", ".join(bad) or "another rank's loss")

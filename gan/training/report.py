@@ -16,7 +16,7 @@ from gan.config.reader import flat_identity
 from gan.config.settings import TrainConfig
 from gan.files import replacing
 from gan.sampling import grid, save_gif, to_pil
-from gan.tracking import Tracker, network_histograms
+from gan.tracking import Tracker
 from gan.training.run import Ending, Run
 from gan.training.run_dir import describe_run
 from gan.training.state import environment, num_parameters
@@ -78,7 +78,11 @@ def log(run: Run, means: dict[str, float], values: dict[str, Tensor]) -> None:
     run.tracker.board.scalar("progress/step", state.step, state.images_seen)
     histograms = {tag: value for tag, value in values.items() if value.dim()}
     if _histograms_due(state.step, train):
-        histograms |= network_histograms({"g": state.g, "d": state.d})
+        for net, module in (("g", state.g), ("d", state.d)):
+            for name, parameter in module.named_parameters():
+                histograms[f"weights/{net}.{name}"] = parameter
+                if parameter.grad is not None:
+                    histograms[f"gradients/{net}.{name}"] = parameter.grad
     for tag, value in histograms.items():
         run.tracker.board.histogram(tag, value, state.images_seen)
     run.tracker.console.status(_status(run)[1])

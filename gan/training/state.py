@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from gan.checkpoint import BadCheckpoint, Checkpoint, check_weights
+from gan.checkpoint import BadCheckpoint, Checkpoint, check_tensors
 from gan.config.reader import identity
 from gan.config.settings import Config
 from gan.latents import draw_labels, draw_latents
@@ -153,7 +153,7 @@ def load_networks(state: TrainState, checkpoint: Checkpoint) -> None:
     """Loads the networks alone. Raises BadCheckpoint, saying what does not match."""
     for name, module in _networks(state).items():
         weights = getattr(checkpoint, name)
-        check_weights(module, weights, name)
+        check_tensors(module.state_dict(), weights, name)
         module.load_state_dict(weights)
 
 
@@ -167,19 +167,8 @@ def _load_moments(optim: torch.optim.Optimizer, saved: dict[str, Any], name: str
     if not isinstance(state, dict) or state.keys() != set(range(len(parameters))):
         raise BadCheckpoint(f"{name}: moments of Adam are missing")
     for index, parameter in enumerate(parameters):
-        shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
-        moments = state[index]
-        if not isinstance(moments, dict) or moments.keys() != shapes.keys():
-            raise BadCheckpoint(f"{name}: moments of Adam are missing")
-        for key, shape in shapes.items():
-            tensor = moments[key]
-            if (
-                not isinstance(tensor, Tensor)
-                or tensor.shape != shape
-                or not tensor.is_floating_point()
-                or not tensor.isfinite().all()
-            ):
-                raise BadCheckpoint(f"{name}: {key} of parameter {index} is damaged")
+        own = {"step": torch.tensor(0.0), "exp_avg": parameter, "exp_avg_sq": parameter}
+        check_tensors(own, state[index], f"{name}.{index}")
     # learning rates and the kind of update are this run's and this machine's
     groups = optim.state_dict()["param_groups"]
     optim.load_state_dict({"state": state, "param_groups": groups})
