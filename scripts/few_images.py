@@ -88,7 +88,7 @@ def run(
     words = [f"data.root={folder.resolve()}", f"data.image_size={all_images.image_size}", *changes]
     batch = load_config("configs/folder.yaml", words).train.batch_size
     cfg = load_config("configs/folder.yaml", [*words, f"train.num_steps={images // batch}"])
-    run_dir = runs / data / file_name(f"{size} {recipe}")
+    run_dir = run_dir_of(runs, data, size, recipe, images)
     before, resumed = cpu_seconds(resource.RUSAGE_SELF), run_dir.exists()
     train_whole(cfg, run_dir)
     minutes = (cpu_seconds(resource.RUSAGE_SELF) - before) / 60
@@ -107,17 +107,22 @@ def run(
     }
 
 
+def run_dir_of(runs: Path, data: str, size: int, recipe: str, images: int) -> Path:
+    """Returns the run directory of one training."""
+    return runs / data / file_name(f"{size} {recipe} {images}")
+
+
 def table(records: list[Record]) -> str:
-    """Returns the table of all trainings: by data and size, then as they were made."""
+    """Returns the table of all trainings: by data, size and images seen, then as they were made."""
     lines = [
-        "| data | your images | recipe | distance | precision | recall | near copies "
+        "| data | your images | recipe | images seen | distance | precision | recall | near copies "
         "| CPU minutes |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for record in sorted(records, key=lambda record: (record["data"], record["size"])):
+    for record in sorted(records, key=lambda r: (r["data"], r["size"], r["images"])):
         at, minutes = record["values"], record["cpu_minutes"]
         lines.append(
-            f"| {record['data']} | {record['size']:,} | {record['recipe']} "
+            f"| {record['data']} | {record['size']:,} | {record['recipe']} | {record['images']:,} "
             f"| {at['frechet_distance']:.1f} | {at['precision']:.2f} | {at['recall']:.2f} "
             f"| {at['near_copies']:.0%} | {'' if minutes is None else f'{minutes:.1f}'} |"
         )
@@ -125,19 +130,22 @@ def table(records: list[Record]) -> str:
 
 
 def draw(records: list[Record], runs: Path) -> None:
-    """Draws faces and their nearest training images, for the trainings by the config itself."""
+    """Draws faces and their nearest training images: the longest training by the config itself for
+    each size."""
     chosen = [r for r in records if r["data"] == "celeba64" and not r["changes"]]
-    shown = sorted(chosen, key=lambda record: record["size"])
-    files = [
-        runs / r["data"] / file_name(f"{r['size']} {r['recipe']}") / "sheet.png" for r in shown
+    ordered = sorted(chosen, key=lambda record: (record["size"], record["images"]))
+    shown = list({record["size"]: record for record in ordered}.values())
+    sheets = [
+        Image.open(run_dir_of(runs, r["data"], r["size"], r["recipe"], r["images"]) / "sheet.png")
+        for r in shown
     ]
-    sheets = [Image.open(file) for file in files]
     label = 16
     height = sum(sheet.height + label for sheet in sheets)
     figure = Image.new("RGB", (max(sheet.width for sheet in sheets), height), "white")
     top = 0
     for record, part in zip(shown, sheets, strict=True):
-        text = f"{record['size']:,} images: samples, and below each the nearest of these images"
+        text = (f"{record['size']:,} images, {record['images']:,} seen in training: samples, and "
+                "below each the nearest of these images")  # fmt: skip
         ImageDraw.Draw(figure).text((2, top + 2), text, fill="black")
         figure.paste(part, (0, top + label))
         top += part.height + label

@@ -43,7 +43,7 @@ def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> Non
     assert len(smaller) == 5 and len(larger) == 12 and smaller < larger
     few(folder)
     page = (folder / "page.md").read_text()
-    assert all(f"\n| celeba64 | {size} | folder |" in page for size in (5, 12))
+    assert all(f"\n| celeba64 | {size} | folder | 16 |" in page for size in (5, 12))
     assert page.endswith("\nText\n")
     assert (folder / "figure.png").stat().st_size > 1000
 
@@ -51,7 +51,7 @@ def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> Non
 def test_samples_that_repeat_the_folder_are_near_copies(folder: Path) -> None:
     few(folder, "celeba64", "--size", 12)
     runs = folder / "runs" / "celeba64"
-    trained = few_images.load_generator(runs / "12_folder", few_images.CPU)
+    trained = few_images.load_generator(runs / "12_folder_16", few_images.CPU)
     data = trained.cfg.data.model_copy(update={"root": str(runs / "12_images")})
     own = few_images.pack(few_images.open_source(data), data)
     object.__setattr__(trained, "images", lambda z, labels=None: own.images[:10].repeat(2, axis=0))

@@ -40,13 +40,13 @@ def signs(values: Mapping[str, float]) -> dict[str, str]:
     if margin > _MAX_MARGIN:
         found["margin"] = (
             f"D(x) - D(G(z)) is {margin:.3f}: D has won; a lower train.d_learning_rate "
-            "or train.augment diffaugment can prevent this"
+            "or train.augment translate can prevent this"
         )
     share = values["samples/diversity"]
     if share < _MIN_DIVERSITY:
         found["diversity"] = (
             f"samples have {share:.0%} of the real images' diversity: mode collapse; train.augment "
-            "null for digits with classes, diffaugment for photographs, can prevent this"
+            "null for digits with classes, translate for photographs, can prevent this"
         )
     return found
 
