@@ -94,7 +94,7 @@ def evaluate(
 
 
 def require_own_classes(trained: Trained, packed: PackedImages) -> None:
-    """Raises ConfigError if a generator with classes was trained on others than the images'."""
+    """Raises ConfigError if the images have other classes than a generator with classes."""
     if trained.generator.num_classes and packed.classes != trained.classes:
         raise ConfigError(
             f"data.root: these images have other classes ({_brief(packed.classes)}) than "

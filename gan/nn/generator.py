@@ -39,7 +39,7 @@ class Generator(nn.Module):
         widths = hidden_channels(cfg.g_width, levels)[::-1]
         base = (height >> levels, width >> levels)
         self.embedding = class_embedding(cfg, num_classes, cfg.z_dim)
-        self.num_classes = num_classes if self.embedding else 0
+        self.num_classes = 0 if self.embedding is None else num_classes
         z_dim = cfg.z_dim * (2 if self.num_classes else 1)
         first = TransposedConv2d if cfg.upsample == "reference" else _FromOnePixel
         layers: list[nn.Module] = [
