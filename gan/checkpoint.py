@@ -197,7 +197,7 @@ def check_tensors(own: Mapping[str, Tensor], found: Any, name: str) -> None:
     names = found.keys() if isinstance(found, dict) else set()
     if own.keys() != names:
         differ = ", ".join(sorted(map(brief, own.keys() ^ names))[:5])
-        raise BadCheckpoint(f"{name}: layers differ from those of the config, such as {differ}")
+        raise BadCheckpoint(f"{name}: tensors differ from those of the config, such as {differ}")
     for key, tensor in own.items():
         other = found[key]
         shape, dtype = getattr(other, "shape", None), getattr(other, "dtype", None)

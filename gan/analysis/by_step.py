@@ -9,8 +9,8 @@ from gan.board import tag_of
 
 
 def write_by_step(runs: Sequence[RunFiles], folder: Path) -> None:
-    """Writes one run of TensorBoard for each run into `folder`; replaces earlier
-    ones of the same runs."""
+    """Writes the curves of each run into `folder`, for TensorBoard; replaces earlier ones of the
+    same runs."""
     from torch.utils.tensorboard import SummaryWriter  # 1 s
 
     shared = os.path.commonpath([run.path.resolve().parent for run in runs])
