@@ -61,10 +61,18 @@ def _longer(
     return {f"{name}, {word}": Row(group, f"configs/{name}.yaml", changes, second=second)}
 
 
-def _longer_baseline(group: str, name: str, steps: int, rate: str) -> dict[str, Row]:
-    changes = (f"train.num_steps={steps}", *_CONSTANT, *_rate(rate))
-    row = Row(group, f"configs/{name}.yaml", changes, second="photos")
-    return {f"{name}, longer, fair baseline, {rate}": row}
+def _longer_baselines(group: str, name: str, steps: int, batch: int) -> dict[str, Row]:
+    """Returns baselines of `_longer` for as many images: two rates, and the published recipe."""
+
+    def row(size: int, *changes: str) -> Row:
+        length = f"train.num_steps={steps * batch // size}"
+        return Row(group, f"configs/{name}.yaml", (length, *changes), second="photos")
+
+    published = row(64, *_PUBLISHED, "model.conditional=false")
+    rows = {f"{name}, longer, published recipe": published}
+    for rate in ("2e-4", "5e-4"):
+        rows[fair_baseline(f"{name}, longer") + rate] = row(batch, *_CONSTANT, *_rate(rate))
+    return rows
 
 
 ROWS = {
@@ -75,11 +83,11 @@ ROWS = {
     "stacked_mnist": Row("Stacked-MNIST", "configs/stacked_mnist.yaml", num=26_000),
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
     **_longer("CIFAR-10", "cifar10", 12_000, "photos"),
-    **_longer_baseline("CIFAR-10", "cifar10", 12_000, "5e-4"),
+    **_longer_baselines("CIFAR-10", "cifar10", 12_000, 32),
     **_longer("CIFAR-10", "cifar10", 93_750, "photos", "longest"),
     **_compared("CelebA, 64 pixels", "celeba64", 64_000, 16, "photos"),
     **_longer("CelebA, 64 pixels", "celeba64", 21_681, "photos"),
-    **_longer_baseline("CelebA, 64 pixels", "celeba64", 21_681, "5e-4"),
+    **_longer_baselines("CelebA, 64 pixels", "celeba64", 21_681, 16),
     # 20 minutes of two cores
     **_longer("CelebA, 64 pixels", "celeba64", 32_500, "photos", "longest"),
 }
