@@ -142,9 +142,9 @@ def page(record: dict[str, Any], cfg: Config) -> str:
     images = cfg.train.num_steps * cfg.train.batch_size
     return f"""# The checkerboard, measured
 
-Does the layer that doubles the size leave a pattern in the images? **In an untrained generator
-yes; after training {answer}**: the largest energy at the stride is {energy} ‰
-({name}); real images have {1000 * real["training"]:.2f} ‰ (training) and
+Does the layer that doubles the size leave a pattern in the images? **Before training yes, after
+training {answer}**: of the trained generators, {name} has the most energy at the stride,
+{energy} ‰. Real images have {1000 * real["training"]:.2f} ‰ (training) and
 {1000 * real["held out"]:.2f} ‰ (held out).
 
 {table(record)}

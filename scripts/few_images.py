@@ -37,7 +37,8 @@ from gan.pretrained.load import load_generator
 from gan.sampling import Trained, grid, to_pil
 from gan.training.run_dir import source_commit
 
-RECORDS, PAGE = Path("docs/results/few_images.jsonl"), Path("docs/few_images.md")
+RECORDS = Path("docs/results/few_images.jsonl")
+PAGE, NOTEBOOK = Path("docs/few_images.md"), Path("docs/experiments.md")
 BEGIN = "<!-- made by scripts/few_images.py -->"
 FIGURE = Path("docs/figures/few_images.png")
 CONFIGS = Path("configs")
@@ -113,20 +114,29 @@ def run_dir_of(runs: Path, data: str, size: int, recipe: str, images: int) -> Pa
 
 
 def table(records: list[Record]) -> str:
-    """Returns the table of all trainings: by data, size and images seen, then as they were made."""
+    """Returns a table of trainings: by data, size and images seen, then as they were made."""
     lines = [
-        "| data | your images | recipe | images seen | distance | precision | recall | near copies "
-        "| CPU minutes |",
+        "| data | your images | recipe | images seen | distance | precision | recall "
+        "| near-duplicates | CPU minutes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for record in sorted(records, key=lambda r: (r["data"], r["size"], r["images"])):
         at, minutes = record["values"], record["cpu_minutes"]
         lines.append(
-            f"| {record['data']} | {record['size']:,} | {record['recipe']} | {record['images']:,} "
+            f"| {record['data']} | {record['size']:,} | `{record['recipe']}` "
+            f"| {record['images']:,} "
             f"| {at['frechet_distance']:.1f} | {at['precision']:.2f} | {at['recall']:.2f} "
             f"| {at['near_copies']:.0%} | {'' if minutes is None else f'{minutes:.1f}'} |"
         )
     return "\n".join([*lines, ""])
+
+
+def pages(records: list[Record]) -> dict[Path, str]:
+    """Returns the table of each page: of the config itself, and of the recipes that change it."""
+    return {
+        PAGE: table([record for record in records if not record["changes"]]),
+        NOTEBOOK: table([record for record in records if record["changes"]]),
+    }
 
 
 def draw(records: list[Record], runs: Path) -> None:
@@ -163,10 +173,11 @@ def draw(records: list[Record], runs: Path) -> None:
 def main(
     data: str | None, sizes: tuple[int, ...], recipe: str, images: int, num: int, runs: Path
 ) -> None:
-    """Trains on folders of images of DATA; without it, writes the page about all trainings."""
+    """Trains on folders of images of DATA; without it, writes the tables and the figure."""
     records = [json.loads(line) for line in RECORDS.open()] if RECORDS.exists() else []
     if data is None:
-        PAGE.write_text(with_generated(PAGE.read_text(), table(records), BEGIN))
+        for page, made in pages(records).items():
+            page.write_text(with_generated(page.read_text(), made, BEGIN))
         draw(records, runs)
         return
     name, _, changes = recipe.partition(":")

@@ -14,12 +14,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place for the records and pages of the script, which takes drawn images for faces."""
     data = {"source": "synthetic", "image_size": 64, "channels": 3, "root": str(tmp_path)}
     (tmp_path / "celeba64.yaml").write_text(yaml.safe_dump({"data": data}))
-    (tmp_path / "page.md").write_text(f"# Page\n{few_images.BEGIN}\n<!-- end -->\nText\n")
+    for name in ("page.md", "notebook.md"):
+        (tmp_path / name).write_text(f"# Page\n{few_images.BEGIN}\n<!-- end -->\nText\n")
     for name, value in {
         "CONFIGS": tmp_path,
         "NETWORKS": {"celeba64": "photos"},
         "RECORDS": tmp_path / "records.jsonl",
         "PAGE": tmp_path / "page.md",
+        "NOTEBOOK": tmp_path / "notebook.md",
         "FIGURE": tmp_path / "figure.png",
         "require_clean_source": lambda: None,
     }.items():
@@ -43,7 +45,7 @@ def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> Non
     assert len(smaller) == 5 and len(larger) == 12 and smaller < larger
     few(folder)
     page = (folder / "page.md").read_text()
-    assert all(f"\n| celeba64 | {size} | folder | 16 |" in page for size in (5, 12))
+    assert all(f"\n| celeba64 | {size} | `folder` | 16 |" in page for size in (5, 12))
     assert page.endswith("\nText\n")
     assert (folder / "figure.png").stat().st_size > 1000
 
@@ -59,7 +61,7 @@ def test_samples_that_repeat_the_folder_are_near_copies(folder: Path) -> None:
     assert copied["near_copies"] == 1 and copied["nearest_training"] == 0
 
 
-def test_the_page_shows_the_records() -> None:
-    page = Path("docs/few_images.md").read_text()
+def test_the_pages_show_the_records() -> None:
     records = [json.loads(line) for line in Path("docs/results/few_images.jsonl").open()]
-    assert few_images.table(records) in page
+    for page, made in few_images.pages(records).items():
+        assert made in page.read_text() and made.count("\n") > 10
