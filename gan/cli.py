@@ -1,6 +1,6 @@
-"""The command line: `gan VERB`. A verb parses, calls one function and reports.
+"""The command line: `gan COMMAND`. A command parses, calls one function and reports.
 
-Libraries are imported inside the verbs, so that `gan --help` is fast.
+Libraries are imported inside the commands, so that `gan --help` is fast.
 """
 
 import shlex
@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 from gan import __version__
-from gan.analysis import verbs
+from gan.analysis import commands
 from gan.errors import EXIT_DIVERGED, fail, one_message, say
 from gan.options import DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
-from gan.page.verbs import page
-from gan.paper.verbs import paper
+from gan.page.commands import page
+from gan.paper.commands import paper
 
 
-class _Verbs(click.Group):
+class _Main(click.Group):
     """Reports errors that a user can fix as one message with its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -26,12 +26,17 @@ class _Verbs(click.Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gan")
 def main() -> None:
     """Train, resume, sample and evaluate a deep convolutional GAN.
 
-    A run starts from a YAML file, as in configs/, and has one directory.
+    \b
+    gan sample mnist --out digits.png                  # use a shipped generator
+    gan train configs/mnist.yaml --run-dir runs/mnist  # start or resume a run
+
+    GENERATOR is a run (its newest checkpoint), a checkpoint, a folder that `gan export` wrote, or
+    the name of a shipped generator.
     """
 
 
@@ -104,9 +109,9 @@ def sample(
 ) -> None:  # fmt: skip
     """Write images of a run, a checkpoint or a shipped generator.
 
-    `gan models` lists the shipped ones. Of a run, the newest checkpoint is used. The same seed
-    gives the same images; the first k of --num n are those of --num k. --label all gives a grid
-    with one class a row: it rounds --num up to whole rows, and images depend on --num.
+    The same seed gives the same images; the first k of --num n are those of --num k. --label all
+    gives a grid with one class per row: it rounds --num up to whole rows, and images depend on
+    --num.
     """
     check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
@@ -128,16 +133,16 @@ def config(config: Path, overrides: tuple[str, ...]) -> None:
     click.echo(describe(load_config(config, overrides)))
 
 
-for verb in (
-    verbs.data,
-    verbs.models,
-    verbs.evaluate,
-    verbs.compare,
-    verbs.report,
-    verbs.walk,
-    verbs.invert,
-    verbs.export,
+for command in (
+    commands.data,
+    commands.models,
+    commands.evaluate,
+    commands.compare,
+    commands.report,
+    commands.walk,
+    commands.invert,
+    commands.export,
     page,
     paper,
 ):
-    main.add_command(verb)
+    main.add_command(command)

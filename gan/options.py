@@ -1,11 +1,11 @@
-"""Arguments and options that several verbs share, and the check of --out."""
+"""Arguments and options that several commands share, and the check of --out."""
 
 from pathlib import Path
 
 import click
 
 PATH = click.Path(path_type=Path)
-RUN = click.argument("run_or_checkpoint", type=PATH)
+RUN = click.argument("run_or_checkpoint", metavar="GENERATOR", type=PATH)
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting; repeatable."
 )
@@ -14,14 +14,14 @@ DEVICE = click.option(
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     default="auto",
     show_default=True,
-    help="Where to compute.",
+    help="Device.",
 )
 SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1),
-                    help="Of the random numbers.")  # fmt: skip
+                    help="Random seed.")  # fmt: skip
 DATA_ROOT = click.option(
     "--data-root",
-    help="Folder of the real images [default: of own images, that of the run; else $GAN_DATA, "
-    "else data].",
+    help="Folder of the real images [default: data.root of a run with source folder; else "
+    "$GAN_DATA or data].",
 )
 FORCE = click.option("--force", is_flag=True, help="Overwrite an existing file or folder.")
 

@@ -1,4 +1,4 @@
-"""The command line: exit codes, messages, and what each verb writes and imports."""
+"""The command line: exit codes, messages, and what each command writes and imports."""
 
 import json
 import os

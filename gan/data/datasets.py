@@ -186,7 +186,7 @@ def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source
     if not cfg.root:
         raise ConfigError(
             "data.root: source folder needs the folder or zip of your images: "
-            "--set data.root=/path/to/images (verbs that take a run: --data-root /path/to/images)"
+            "--set data.root=/path/to/images (for a trained generator: --data-root /path/to/images)"
         )
     if not cfg.hold_out:
         _require_train(split, "data.hold_out is 0")

@@ -1,4 +1,4 @@
-"""The verb `gan page`."""
+"""The command `gan page`."""
 
 from pathlib import Path
 

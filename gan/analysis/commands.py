@@ -1,4 +1,4 @@
-"""The verbs about images, runs and shipped generators.
+"""The commands about images, runs and shipped generators.
 
 Each imports its libraries when it runs, so `gan --help` is fast.
 """
@@ -61,7 +61,8 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Compare generated with real images.
 
-    Compares real images with each other too: their distance is the floor.
+    Prints Fréchet distance (an FID only with --features inception), precision, recall and other
+    scores, and those of real images, the floor.
     """
     import json
 
@@ -129,14 +130,14 @@ def report(run: Path, out: Path | None, force: bool) -> None:
 @click.option("--out", required=True, type=PATH, help="A .png strip, a .gif or an .mp4 (ffmpeg).")
 @click.option("--labels", "--label", metavar="CLASS,CLASS,...", help="Visit these classes.")
 @click.option("--scale", type=click.IntRange(1, 64),
-              help="Factor to enlarge images by [default: films have 256 pixels].")  # fmt: skip
+              help="Factor to enlarge images by [default: videos have 256 pixels].")  # fmt: skip
 @DEVICE
 @FORCE
 def walk(
     run_or_checkpoint: Path, points: int, seeds: str | None, steps: int, seed: int, out: Path,
     labels: str | None, scale: int | None, device: str, force: bool,
 ) -> None:  # fmt: skip
-    """Interpolate between latents, as a strip or a film.
+    """Interpolate between latents, as a strip, GIF or video.
 
     The walk ends at the latent where it began. `--seeds 3 --labels 2,7` changes the class alone;
     the shorter list is repeated.
@@ -174,8 +175,8 @@ def invert(
 ) -> None:  # fmt: skip
     """Find the latents whose images are nearest to given images.
 
-    Distances are root mean squares in grey levels. If G draws held-out images as well as training
-    images, that is one more sign that it has not memorised these.
+    Distances are root mean squares in grey levels. Equal distances of held-out and training images
+    suggest that G has not memorised the training images.
     """
     if held_out == bool(images) or held_out == bool(out) or (film and len(images) != 2):
         raise click.UsageError(
@@ -201,7 +202,8 @@ def invert(
 def models() -> None:
     """List the shipped generators.
 
-    Their names work in place of a run. The distance is that of `gan evaluate`, with its floor.
+    Their names work in place of a run. Distance: the Fréchet distance of `gan evaluate` (not an
+    FID); floor: that of real images.
     """
     from gan.analysis.table import aligned
     from gan.pretrained.shipped import table
@@ -218,9 +220,9 @@ def models() -> None:
 def export(run_or_checkpoint: Path, out: Path, force: bool) -> None:
     """Write the generator for other programs.
 
-    Normalisation is folded into the weights. .onnx and .pt2 map z (N, Z), and labels (N,) with
-    classes, to images (N, C, H, W) in [-1, 1], for any N; the file is kept only if its images are
-    those of PyTorch. A folder has the layout of model hubs; every verb reads it.
+    .onnx and .pt2 map z (N, Z), and labels (N,) with classes, to images (N, C, H, W) in [-1, 1],
+    for any N; a file is kept only if its images are those of PyTorch. A folder has the layout of
+    model hubs; every command reads it. docs/export.md describes the files.
     """
     check_out(out, force, (".onnx", ".pt2", ".safetensors", ""))
     import torch

@@ -1,4 +1,4 @@
-"""The group `gan paper`. A verb imports its experiment when it runs, so `gan --help` is fast."""
+"""The group `gan paper`. A command imports its experiment when it runs, so `gan --help` is fast."""
 
 from importlib import import_module
 from pathlib import Path
@@ -11,11 +11,11 @@ from gan.options import DATA_ROOT, FORCE, PATH, RUN, SEED, check_out
 
 @click.group()
 def paper() -> None:
-    """Redo the DCGAN paper's experiments."""
+    """Repeat the DCGAN paper's experiments."""
 
 
 def _add(name: str, about: str, *own: click.Parameter) -> None:
-    """Adds the verb for `run` of the module of this name, with options of its own."""
+    """Adds the command for `run` of the module of this name, with options of its own."""
 
     @click.command(name, help=about)
     @RUN
@@ -23,7 +23,7 @@ def _add(name: str, about: str, *own: click.Parameter) -> None:
     @SEED
     @DATA_ROOT
     @FORCE
-    def verb(
+    def command(
         run_or_checkpoint: Path, out: Path, data_root: str | None, force: bool, **options: Any
     ) -> None:
         check_out(out, force, (".png",))
@@ -37,8 +37,8 @@ def _add(name: str, about: str, *own: click.Parameter) -> None:
         figure, numbers = import_module(f"gan.paper.{name}").run(trained, **options)
         click.echo(save(trained, figure, numbers, out))
 
-    verb.params += own
-    paper.add_command(verb)
+    command.params += own
+    paper.add_command(command)
 
 
 def _number(name: str, default: int, low: int, about: str) -> click.Option:
@@ -54,7 +54,7 @@ _add("probe", "Classify images by the features of D and a linear SVM.",
      click.Option(["--labels"], default="100,1000,all", show_default=True, metavar="N,N,...",
                   help="Numbers of labels to train on."),
      _number("--draws", 5, 1, "Sets of labels of each number."),
-     click.Option(["--also"], multiple=True, type=PATH, metavar="RUN_OR_CHECKPOINT",
+     click.Option(["--also"], multiple=True, type=PATH, metavar="GENERATOR",
                   help="Measure this D too, such as an earlier one; repeatable."))  # fmt: skip
 _add("features", "Show what the features of D respond to.",
      _number("--num", 2000, 20, "Samples to choose from."))  # fmt: skip
@@ -69,7 +69,7 @@ _add("walk", "Walk between latents, and measure how evenly images change.",
                   help="Show the nearest training image of each of these latents."))  # fmt: skip
 _add("arithmetic", "Add and subtract concepts: a - b + c. For runs without classes.",
      _SEARCHED, click.Option(["--concepts"], nargs=3, metavar="TRAIT START END",
-                  help="What a has, and b and c have not; what a and b are; what c is. Each is "
+                  help="What only a has; what a and b are; what c is. Each is "
                   f"{_CONCEPT} [default: Smiling 'not Male' Male, or thick 1 7]."))  # fmt: skip
 _add("ablate", "Drop the feature maps of G that draw a concept. For runs without classes.",
      _SEARCHED, click.Option(["--concept"], help=f"What to remove: {_CONCEPT} "
