@@ -74,7 +74,9 @@ def train(
         with locked(run_dir) if ranks.is_first else nullcontext():
             state = make_state(cfg, len(packed.classes), device, precision, ranks, len(packed))
             run = Run(cfg, run_dir, packed, state, held_out, started)
-            notes = resume(run) or initialise(run, read)
+            notes = resume(run)
+            if not run.has_checkpoint:
+                notes += initialise(run, read)
             if not run.is_first:
                 run.ending = _loop(run, stop)
                 return run
