@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan.config.settings import ModelConfig
+
 ZDist = Literal["normal", "uniform"]
 
 _PURPOSES = (  # the position is part of the seed, so new purposes go to the end
@@ -23,13 +25,13 @@ def rng(seed: int, step: int, purpose: str) -> np.random.Generator:
 
 
 def draw_latents(
-    num: int, z_dim: int, dist: ZDist, *, seed: int, step: int = 0, purpose: str = "sample"
+    num: int, model: ModelConfig, *, seed: int, step: int = 0, purpose: str = "sample"
 ) -> Tensor:
     """Returns float32 (N, Z); the first k rows are those of a call with num = k."""
     stream = rng(seed, step, purpose)
-    if dist == "normal":
-        return torch.from_numpy(stream.standard_normal((num, z_dim), dtype=np.float32))
-    return torch.from_numpy(stream.random((num, z_dim), dtype=np.float32) * 2 - 1)
+    if model.z_dist == "normal":
+        return torch.from_numpy(stream.standard_normal((num, model.z_dim), dtype=np.float32))
+    return torch.from_numpy(stream.random((num, model.z_dim), dtype=np.float32) * 2 - 1)
 
 
 def draw_labels(

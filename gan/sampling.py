@@ -57,8 +57,7 @@ class Trained:
 
     def latents(self, num: int, seed: int) -> Tensor:
         """Returns the latents (N, Z) of a seed."""
-        model = self.cfg.model
-        return draw_latents(num, model.z_dim, model.z_dist, seed=seed) * self.truncation
+        return draw_latents(num, self.cfg.model, seed=seed) * self.truncation
 
     def labels(self, num: int, seed: int, only: str | None = None) -> Tensor | None:
         """Returns the labels (N,) of a seed, or N times one class, given by name or number; with

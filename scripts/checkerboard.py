@@ -67,7 +67,7 @@ def stride_energy(images: Tensor) -> tuple[float, np.ndarray]:
 def start_energy(cfg: Config, num_classes: int) -> float:
     """Returns the energy at the stride for an untrained generator, BatchNorm in training mode."""
     state = make_state(cfg, num_classes, CPU, choose_precision(cfg.hardware, CPU))
-    z = draw_latents(256, cfg.model.z_dim, cfg.model.z_dist, seed=cfg.train.seed)
+    z = draw_latents(256, cfg.model, seed=cfg.train.seed)
     labels = draw_labels(256, state.g.num_classes, seed=cfg.train.seed)
     with torch.no_grad():
         return stride_energy(state.g(z, labels))[0]

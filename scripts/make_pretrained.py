@@ -47,7 +47,7 @@ def images_of(checkpoint: Checkpoint, weights: dict[str, Tensor]) -> np.ndarray:
     """Returns the uint8 images (N, C, H, W) of a checkpoint's config with these weights."""
     cfg = parse_config(checkpoint.config, origin=str(checkpoint.path))
     generator = build_generator(cfg, len(checkpoint.classes), weights)
-    z = draw_latents(NUM_COMPARED, cfg.model.z_dim, cfg.model.z_dist, seed=0)
+    z = draw_latents(NUM_COMPARED, cfg.model, seed=0)
     labels = draw_labels(NUM_COMPARED, generator.num_classes, seed=0)
     return to_uint8(generator(z, labels)).numpy()
 

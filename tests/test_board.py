@@ -15,7 +15,6 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from gan.board import Board
 from gan.metrics.scores import score
 from gan.tracking import Tracker
-from gan.training.evaluator import _make_reference
 from gan.training.loop import train
 from gan.training.run import Ending
 from tests.conftest import SmallDisk, gan, tiny_config
@@ -82,7 +81,7 @@ def test_images_come_first_and_a_chart_has_each_pair_of_curves(tmp_path: Path) -
     assert shown["D(x) and D(G(z))"] == {"4_d/real", "4_d/fake"}
     mean = "2_distance/sliced_wasserstein_mean"
     assert shown["sliced Wasserstein distance and its floor"] == {mean, f"{mean}_floor"}
-    reference = _make_reference(run)
+    reference = run.reference
     floor = score(reference.floor_images, reference)["sliced_wasserstein_mean"]
     points = [(event.step, event.value) for event in board.Scalars(f"{mean}_floor")]
     assert points == [(16, pytest.approx(floor)), (32, pytest.approx(floor))]

@@ -27,9 +27,10 @@ from PIL import Image
 from gan.analysis.packs import peek
 from gan.config.settings import DataConfig
 from gan.data.batches import Pick, batch_indices, batches, resident, streamed
-from gan.data.datasets import MissingData, NothingHeldOut, open_source, read_idx
+from gan.data.datasets import NothingHeldOut, open_source, read_idx
 from gan.data.decode import BadImage
 from gan.data.pack import PackedImages, pack
+from gan.machine.ranks import Ranks
 from gan.metrics.reference import held_out_images
 from tests.conftest import SmallDisk, folder_config, gan, packed, zip_of
 
@@ -103,11 +104,11 @@ def test_folder_without_images_is_an_error_that_lists_the_suffixes(tmp_path: Pat
 
 
 def test_missing_data_error_names_the_files(tmp_path: Path) -> None:
-    with pytest.raises(MissingData, match="train-images-idx3-ubyte"):
+    with pytest.raises(ValueError, match="train-images-idx3-ubyte"):
         open_source(DataConfig(source="mnist", root=str(tmp_path)))
-    with pytest.raises(MissingData, match=r"img_align_celeba\.zip"):
+    with pytest.raises(ValueError, match=r"img_align_celeba\.zip"):
         open_source(DataConfig(source="celeba", root=str(tmp_path)))
-    with pytest.raises(MissingData, match="is no folder or file"):
+    with pytest.raises(ValueError, match="is no folder or file"):
         open_source(folder_config(tmp_path / "nowhere"))
 
 
@@ -502,7 +503,7 @@ def test_resident_and_streamed_images_equal_the_packed_ones(
 def test_slices_of_all_ranks_make_the_global_batch(images: Path) -> None:
     found = packed(folder_config(images))
     whole = next(batches(found, 6, seed=0, flip=True))[0]
-    parts = [next(batches(found, 6, seed=0, rank=r, world_size=3, flip=True))[0] for r in range(3)]
+    parts = [next(batches(found, 6, seed=0, ranks=Ranks(r, 3), flip=True))[0] for r in range(3)]
     assert (np.concatenate(parts) == whole.numpy()).all()
 
 
@@ -527,7 +528,7 @@ def test_a_failed_download_leaves_nothing_behind(
     root = tmp_path / "a" / "b"
     if has_root:
         root.mkdir(parents=True)
-    with pytest.raises(MissingData, match="the download failed"):
+    with pytest.raises(ValueError, match="the download failed"):
         open_source(DataConfig(root=str(root)), download=True)
     assert list(tmp_path.rglob("*")) == ([tmp_path / "a", root] if has_root else [])
 

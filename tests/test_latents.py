@@ -4,18 +4,19 @@ import pytest
 import torch
 
 from gan.analysis.walk import interpolate
+from gan.config.settings import ModelConfig
 from gan.latents import draw_labels, draw_latents
 
 
 @pytest.mark.parametrize("dist", ["normal", "uniform"])
 def test_first_k_of_n_latents_equal_a_call_with_k(dist: str) -> None:
-    many, few = (draw_latents(n, 7, dist, seed=3) for n in (50, 11))
+    many, few = (draw_latents(n, ModelConfig(z_dim=7, z_dist=dist), seed=3) for n in (50, 11))
     assert torch.equal(many[:11], few)
 
 
 def test_latents_differ_by_seed_step_and_purpose() -> None:
     draws = [
-        draw_latents(4, 8, "normal", seed=seed, step=step, purpose=purpose)
+        draw_latents(4, ModelConfig(z_dim=8), seed=seed, step=step, purpose=purpose)
         for seed, step, purpose in [
             (0, 0, "train"),
             (1, 0, "train"),
@@ -28,9 +29,9 @@ def test_latents_differ_by_seed_step_and_purpose() -> None:
 
 
 def test_latents_have_their_distribution() -> None:
-    normal = draw_latents(2000, 50, "normal", seed=0)
+    normal = draw_latents(2000, ModelConfig(z_dim=50), seed=0)
     assert abs(normal.mean()) < 0.013 and abs(normal.std() - 1) < 0.01  # 4 standard errors
-    uniform = draw_latents(2000, 50, "uniform", seed=0)
+    uniform = draw_latents(2000, ModelConfig(z_dim=50, z_dist="uniform"), seed=0)
     assert uniform.min() >= -1 and uniform.max() <= 1
     assert abs(uniform.mean()) < 0.008 and abs(uniform.var() - 1 / 3) < 0.01
 

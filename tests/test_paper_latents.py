@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan.config.settings import HardwareConfig
+from gan.config.settings import HardwareConfig, ModelConfig
 from gan.errors import ConfigError
 from gan.latents import draw_latents
 from gan.machine.precision import choose_precision
@@ -93,7 +93,7 @@ def trained(generator: nn.Module) -> SimpleNamespace:
         precision=precision,
         origin="planted",
         cfg=SimpleNamespace(data=SimpleNamespace(source="synthetic")),
-        latents=lambda num, seed: draw_latents(num, Z, "normal", seed=seed),
+        latents=lambda num, seed: draw_latents(num, ModelConfig(z_dim=Z), seed=seed),
         images=lambda z, labels=None: generate(generator, z, labels, precision),
     )
 

@@ -95,7 +95,7 @@ def test_step_equals_the_classic_example_in_fp32(tmp_path) -> None:
     cfg = tiny_config(tmp_path)
     ours, theirs = state_of(cfg), classic_state(cfg, CPU)
     for step in range(2):
-        z = draw_latents(8, 8, "normal", seed=0, step=step, purpose="train")
+        z = draw_latents(8, cfg.model, seed=0, step=step, purpose="train")
         d_loss, g_loss = classic_step(theirs, images(), z)
         values = one_step(ours, cfg, images(), None)
         assert values["loss/d"].item() == pytest.approx(d_loss, rel=1e-4)
@@ -180,7 +180,7 @@ def test_settled_average_has_batchnorm_statistics_of_its_own(tmp_path, condition
         found.append([buffer.clone() for buffer in average.buffers()])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
     assert not any(changed(before, average)) and not average.training
-    z = draw_latents(512, 8, "normal", seed=5)
+    z = draw_latents(512, cfg.model, seed=5)
     y = torch.arange(512) % 10 if conditional else None
     with torch.no_grad():
         settled, batch = average(z, y), copy.deepcopy(average).train()(z, y)

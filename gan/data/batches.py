@@ -3,6 +3,7 @@
 Shapes: N images of the data set, B of the global batch, b of this rank.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from mmap import mmap
@@ -14,11 +15,12 @@ from torch import Tensor
 from gan.data.pack import PackedImages
 from gan.latents import rng
 from gan.machine.precision import send
+from gan.machine.ranks import Ranks
 
 Batch = tuple[Tensor, Tensor | None]  # uint8 (b, C, H, W) and int64 (b,)
 Pick = Callable[[np.ndarray], Tensor]  # indices (b,) -> images on the device
 
-_CPU = torch.device("cpu")
+_CPU, _ALONE = torch.device("cpu"), Ranks()
 _RESIDENT_SHARE = 0.3  # of a GPU's free memory that packed images may take
 _CHUNK = 4096
 
@@ -40,8 +42,7 @@ def batches(
     *,
     seed: int,
     start_step: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
+    ranks: Ranks = _ALONE,
     flip: bool = False,
     device: torch.device = _CPU,
 ) -> Iterator[Batch]:
@@ -50,16 +51,15 @@ def batches(
     Images are on the device, labels on the CPU. `flip` mirrors about half of the images.
     """
     pick = resident(packed, device) if _fits(packed, device) else streamed(packed, device)
-    mine = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-    step = start_step
-    while True:
+    share = batch_size // ranks.world_size
+    mine = slice(ranks.rank * share, (ranks.rank + 1) * share)
+    for step in itertools.count(start_step):
         indices = batch_indices(len(packed), batch_size, seed=seed, step=step)[mine]
         images = pick(indices)
         if flip:
             _mirror(images, np.flatnonzero(rng(seed, step, "flip").random(batch_size)[mine] < 0.5))
         labels = None if packed.labels is None else torch.from_numpy(packed.labels[indices])
         yield images, labels
-        step += 1
 
 
 def _mirror(images: Tensor, indices: np.ndarray) -> None:

@@ -39,10 +39,6 @@ _MAX_IDX_BYTES = 64 << 20  # the largest official file has 47,040,016
 _NUM_STACKED = {"train": 128_000, "test": 26_000}  # as in PacGAN
 
 
-class MissingData(ValueError):
-    """Files of a data set are missing; the message says which, and where to put them."""
-
-
 class NothingHeldOut(ValueError):
     """The source has no held-out images; the message says why."""
 
@@ -50,9 +46,8 @@ class NothingHeldOut(ValueError):
 def open_source(cfg: DataConfig, split: Split = "train", *, download: bool = False) -> Source:
     """Opens a data set and checks its files.
 
-    Raises MissingData if files are missing and may not or cannot be downloaded, NothingHeldOut if
-    there is no such split, ConfigError if source folder has no data.root, ValueError if a file is
-    damaged.
+    Raises NothingHeldOut if there is no such split, ConfigError if source folder has no data.root,
+    another ValueError if files are damaged, or missing and may not or cannot be downloaded.
     """
     root = os.path.expanduser(cfg.root)
     if root.startswith("~"):
@@ -152,7 +147,7 @@ def _celeba(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source
     elif archive.is_file():
         source = from_zip(archive)
     else:
-        raise MissingData(
+        raise ValueError(
             f"CelebA is not under {root}; its terms require that you download it yourself, from "
             "'Align&Cropped Images' at https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, as\n"
             f"  {archive} (or its images in {folder})\n"
@@ -191,7 +186,7 @@ def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source
     if not cfg.hold_out:
         _require_train(split, "data.hold_out is 0")
     if not (root.is_dir() or root.is_file()):
-        raise MissingData(
+        raise ValueError(
             f"data.root: {root} is no folder or file; set it to your folder or zip of images: "
             "--set data.root=/path/to/images"
         )
@@ -255,7 +250,7 @@ def _require_train(split: Split, reason: str) -> None:
 def _download(name: str, root: Path, missing: Path, files: str, *, allowed: bool) -> None:
     """Downloads a data set of torchvision, completely or not at all."""
     if not allowed:
-        raise MissingData(
+        raise ValueError(
             f"{name} is not under {root}; download it with `gan data CONFIG`, or add {files}"
         )
     import torchvision.datasets  # takes 3 s, so only here; checks the md5 of the archives
@@ -272,7 +267,7 @@ def _download(name: str, root: Path, missing: Path, files: str, *, allowed: bool
                     getattr(torchvision.datasets, name)(part, download=True)
                     _move(Path(part), root)
     except (OSError, RuntimeError) as error:
-        raise MissingData(
+        raise ValueError(
             f"{name}: the download failed ({' '.join(str(error).split())[:200]}); "
             f"try again, or download the archives yourself and unpack them under {root}"
         ) from None

@@ -37,12 +37,7 @@ class Source:
 
 
 def from_arrays(
-    images: np.ndarray,
-    labels: ArrayLike,
-    *,
-    classes: tuple[str, ...],
-    place: str,
-    fingerprint: str,
+    images: np.ndarray, labels: ArrayLike, *, classes: tuple[str, ...], place: str, fingerprint: str
 ) -> Source:
     """Makes a source of uint8 images (N, H, W) or (N, H, W, 3) and integer labels (N,)."""
     return Source(

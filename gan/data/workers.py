@@ -28,7 +28,9 @@ def decode_all(source: Source, shape: tuple[int, int, int], fit: str) -> Iterato
     if not source.parallel:
         yield from map(decode, source.names)
         return
-    count = min(_num_cores(), len(source))
+    # on Linux only the cores that a batch system allots
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = min(cores or 1, len(source))
     with ExitStack() as stack:
         workers = [_decode_in_process(decode, source.names[k::count]) for k in range(count)]
         for worker in workers:
@@ -83,9 +85,3 @@ def serve(fileno: int) -> None:
         decode, names = pipe.recv()
         for name in names:
             pipe.send(decode(name))
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux: only the cores that a batch system allots
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

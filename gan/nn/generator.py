@@ -42,10 +42,7 @@ class Generator(nn.Module):
         self.num_classes = 0 if self.embedding is None else num_classes
         z_dim = cfg.z_dim * (2 if self.num_classes else 1)
         first = TransposedConv2d if cfg.upsample == "reference" else _FromOnePixel
-        layers: list[nn.Module] = [
-            first(z_dim, widths[0], base, bias=False),
-            *_norm(widths[0]),
-        ]
+        layers: list[nn.Module] = [first(z_dim, widths[0], base, bias=False), *_norm(widths[0])]
         for wide, narrow in itertools.pairwise(widths):
             layers += [_doubling(cfg, wide, narrow), *_norm(narrow)]
         layers += [_doubling(cfg, widths[-1], channels), nn.Tanh()]

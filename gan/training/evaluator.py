@@ -5,7 +5,7 @@ import math
 
 from gan.checkpoint import save_checkpoint
 from gan.files import parse_row, read_json, replacing
-from gan.metrics.reference import Reference, choose_network, make_reference
+from gan.metrics.reference import choose_network, make_reference
 from gan.metrics.scores import score
 from gan.training.run import Run
 from gan.training.state import settle
@@ -18,11 +18,14 @@ def evaluate(run: Run) -> None:
     """Evaluates the average of G, writes the curves, and saves best.pt if it is the best so far."""
     state = run.state
     settle(state, run.cfg)
-    reference = run.reference = run.reference or _make_reference(run)
+    if run.reference is None:
+        network = choose_network(run.cfg.data, state.device)
+        run.reference = make_reference(run.packed, run.held_out, network, num=_NUM, seed=_SEED)
+    reference = run.reference
     # the value that decides which checkpoint is the best; lower is better
     metric = "frechet_distance" if reference.network else "sliced_wasserstein_mean"
-    network = reference.network.sha256 if reference.network else None
-    ruler = {"metric": metric, "network": network}
+    sha256 = reference.network.sha256 if reference.network else None
+    ruler = {"metric": metric, "network": sha256}
     labels = reference.labels(state.g_ema.num_classes)
     values = score(run.fixed_samples(state.g_ema, reference.num, labels), reference)
     run.floor = run.floor or score(reference.floor_images, reference)
@@ -43,11 +46,6 @@ def is_evaluated(run: Run) -> bool:
     """Tells whether the present step has been evaluated."""
     rows = map(parse_row, (run.run_dir / "evaluations.jsonl").read_bytes().splitlines())
     return any(row["step"] == run.state.step for row in rows if row)
-
-
-def _make_reference(run: Run) -> Reference:
-    network = choose_network(run.cfg.data, run.state.device)
-    return make_reference(run.packed, run.held_out, network, num=_NUM, seed=_SEED)
 
 
 def _best(run: Run, ruler: dict[str, str | None]) -> float | None:

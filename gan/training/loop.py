@@ -4,6 +4,7 @@ The events after a step always have the same order: log, settle the average of G
 save. On a signal the state is saved and the run ends; what was due then is done on resume.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -74,9 +75,7 @@ def train(
         with locked(run_dir) if ranks.is_first else nullcontext():
             state = make_state(cfg, len(packed.classes), device, precision, ranks, len(packed))
             run = Run(cfg, run_dir, packed, state, held_out, started)
-            notes = resume(run)
-            if not run.has_checkpoint:
-                notes += initialise(run, read)
+            notes = resume(run) + initialise(run, read)
             if not run.is_first:
                 run.ending = _loop(run, stop)
                 return run
@@ -128,7 +127,9 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
                 f"{run.cfg.train.num_steps:,}"
             )
         return ending
-    stream = _batches(run)
+    state, cfg = run.state, run.cfg
+    stream = batches(run.packed, cfg.train.batch_size, seed=cfg.train.seed, start_step=state.step,
+                     ranks=state.ranks, flip=cfg.data.flip, device=state.device)  # fmt: skip
     run.window = Window()
     run.pace.append((run.state.images_seen, 0.0))
     while not ending:
@@ -157,20 +158,6 @@ def _one_step(run: Run, stream: Iterator[Batch]) -> dict[str, Tensor]:
     values = one_step(run.state, run.cfg, images, labels)
     run.window.add(values)
     return values
-
-
-def _batches(run: Run) -> Iterator[Batch]:
-    ranks = run.state.ranks
-    return batches(
-        run.packed,
-        run.cfg.train.batch_size,
-        seed=run.cfg.train.seed,
-        start_step=run.state.step,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-        flip=run.cfg.data.flip,
-        device=run.state.device,
-    )
 
 
 def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
@@ -281,23 +268,16 @@ def _diverged(run: Run, what: str) -> None:
 
 def _ending(run: Run, stop: StopRequest) -> Ending | None:
     """Returns why the run must end now, if it must; all ranks return the same."""
-    ranks, step = run.state.ranks, run.state.step
-    wanted = _wanted_ending(run, stop)
+    train, ranks, step = run.cfg.train, run.state.ranks, run.state.step
+    is_last, wanted = step >= train.num_steps, 0
+    if stop.signum:
+        wanted = 128 + stop.signum
+    elif run.collapsed and train.on_collapse == "stop":
+        wanted = Ending.COLLAPSED
+    elif run.minutes >= (train.max_minutes or math.inf) and not is_last:
+        wanted = Ending.TIME_UP
     if ranks.world_size > 1:
         wanted = largest(wanted, ranks) if step % _AGREE_EVERY_STEPS == 0 else 0
     if wanted:
         return Ending(wanted)
-    return Ending.DONE if step >= run.cfg.train.num_steps else None
-
-
-def _wanted_ending(run: Run, stop: StopRequest) -> int:
-    """Returns the ending that this rank asks for, 0 if none."""
-    train = run.cfg.train
-    if stop.signum:
-        return Ending(128 + stop.signum)
-    if run.collapsed and train.on_collapse == "stop":
-        return Ending.COLLAPSED
-    is_last = run.state.step >= train.num_steps
-    if train.max_minutes is not None and run.minutes >= train.max_minutes and not is_last:
-        return Ending.TIME_UP
-    return 0
+    return Ending.DONE if is_last else None

@@ -4,6 +4,7 @@ import math
 import resource
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,11 @@ def finish(run: Run, ending: Ending) -> None:
     names = (path.stem[4:] for path in run.sample_dir.glob("ema_*.png"))
     steps = sorted(int(name) for name in names if name.isdecimal())  # not a user's own file
     some = [*steps[:: -(-len(steps) // _MAX_GIF_FRAMES) or 1], *steps[-1:]]
-    frames = [frame for step in some if (frame := _open(_grid_path(run, "ema", step)))]
+    frames = []
+    for step in some:
+        # damaged bytes can make Pillow raise anything; the GIF does without that image
+        with suppress(Exception), Image.open(_grid_path(run, "ema", step)) as image:
+            frames.append(image.copy())
     if shown := [frame for frame in frames if frame.size == frames[-1].size]:
         save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
     what = {Ending.DONE: "done", Ending.TIME_UP: "time is up (train.max_minutes)"}
@@ -157,14 +162,6 @@ def _histograms_due(step: int, train: TrainConfig) -> bool:
 
 def _grid_path(run: Run, name: str, step: int | None = None) -> Path:
     return run.sample_dir / f"{name}_{run.state.step if step is None else step:08}.png"
-
-
-def _open(path: Path) -> Image.Image | None:
-    try:
-        with Image.open(path) as image:
-            return image.copy()
-    except Exception:  # damaged bytes can make Pillow raise anything; the GIF does without it
-        return None
 
 
 def _memory_mib(device: torch.device) -> float:

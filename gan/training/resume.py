@@ -82,11 +82,11 @@ def _require_same_run(checkpoint: Checkpoint, cfg: Config, data: str) -> None:
 
 
 def initialise(run: Run, read: Reader) -> list[str]:
-    """Loads the networks of train.init_from, if it is set; returns notes for the log.
+    """Loads the networks of train.init_from, unless the run was resumed; returns notes for the log.
 
     D keeps its initial weights if the generator comes alone.
     """
-    checkpoint = _initial_checkpoint(run.cfg, read)
+    checkpoint = None if run.has_checkpoint else _initial_checkpoint(run.cfg, read)
     if checkpoint is None:
         return []
     try:

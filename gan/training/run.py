@@ -136,8 +136,8 @@ class Run:
 
         Without `labels`, of its fixed labels too.
         """
-        model, seed = self.cfg.model, self.cfg.train.seed
-        z = draw_latents(num, model.z_dim, model.z_dist, seed=seed)
+        seed = self.cfg.train.seed
+        z = draw_latents(num, self.cfg.model, seed=seed)
         if labels is None:
             labels = draw_labels(num, generator.num_classes, seed=seed)
         return generate(generator, z, labels, self.state.precision)

@@ -28,15 +28,13 @@ def next_run_dir(parent: Path, name: str) -> Path:
     """Makes and returns parent/00000-name, with the first free number."""
     parent.mkdir(parents=True, exist_ok=True)
     numbers = (re.match(r"\d+(?=-)", path.name) for path in parent.iterdir())
-    number = max((int(found[0]) for found in numbers if found), default=-1)
-    while True:
-        number += 1
-        try:
-            run_dir = parent / f"{number:05}-{name}"
-            run_dir.mkdir()
-            return run_dir
-        except FileExistsError:  # another run was faster
-            continue
+    number = 1 + max((int(found[0]) for found in numbers if found), default=-1)
+    try:
+        run_dir = parent / f"{number:05}-{name}"
+        run_dir.mkdir()
+        return run_dir
+    except FileExistsError:  # another run was faster
+        return next_run_dir(parent, name)
 
 
 @contextmanager

@@ -96,10 +96,9 @@ def settle(state: TrainState, cfg: Config) -> None:
 
 
 def _norm_batches(state: TrainState, cfg: Config) -> Iterator[tuple[tuple[Tensor, Tensor | None]]]:
-    model, seed = cfg.model, cfg.train.seed
+    seed = cfg.train.seed
     for batch in range(_NORM_BATCHES):
-        z = draw_latents(_NORM_BATCH, model.z_dim, model.z_dist, seed=seed, step=batch,
-                         purpose="norm")  # fmt: skip
+        z = draw_latents(_NORM_BATCH, cfg.model, seed=seed, step=batch, purpose="norm")
         labels = draw_labels(_NORM_BATCH, state.g.num_classes, seed=seed, step=batch,
                              purpose="norm_labels")  # fmt: skip
         yield ((z.to(state.device), None if labels is None else labels.to(state.device)),)

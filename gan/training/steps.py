@@ -48,11 +48,13 @@ def _inputs(
     state: TrainState, cfg: Config, images: Tensor, labels: Tensor | None
 ) -> dict[str, Tensor]:
     """Returns all tensors that change from step to step, besides the networks, on the device."""
-    inputs = {"images": images, "z": _latents(state, cfg)}
+    train, ranks = cfg.train, state.ranks
+    z = draw_latents(train.batch_size, cfg.model, seed=train.seed, step=state.step, purpose="train")
+    inputs = {"images": images, "z": z.chunk(ranks.world_size)[ranks.rank]}
     if state.g.num_classes and labels is not None:
         # each fake gets the class of a real image, so both have the data's class frequencies
         inputs["labels"] = labels
-    if cfg.train.augment:
+    if train.augment:
         inputs["augmentation"] = _augmentation(state, cfg)
     return {name: send(tensor, state.device) for name, tensor in inputs.items()}
 
@@ -105,11 +107,7 @@ def _d_outputs(real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
 
 
 def g_step(
-    state: TrainState,
-    cfg: Config,
-    fake: Tensor,
-    labels: Tensor | None,
-    draws: Tensor | None = None,
+    state: TrainState, cfg: Config, fake: Tensor, labels: Tensor | None, draws: Tensor | None = None
 ) -> dict[str, Tensor]:
     """Updates G once, through the graph of `fake`."""
     with frozen(state.d), autocast(state.precision, state.device):
@@ -165,20 +163,6 @@ def _score(
         images = AUGMENTATIONS[cfg.train.augment](images, draws[_PASSES.index(which_pass)])
     logits, class_logits = d(images, labels)
     return Scores(logits.float(), None if class_logits is None else class_logits.float())
-
-
-def _latents(state: TrainState, cfg: Config) -> Tensor:
-    """Returns this rank's slice (N, Z) of the latents of the whole batch."""
-    model, train = cfg.model, cfg.train
-    z = draw_latents(
-        train.batch_size,
-        model.z_dim,
-        model.z_dist,
-        seed=train.seed,
-        step=state.step,
-        purpose="train",
-    )
-    return z.chunk(state.ranks.world_size)[state.ranks.rank]
 
 
 def _augmentation(state: TrainState, cfg: Config) -> Tensor:
