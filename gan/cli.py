@@ -12,8 +12,8 @@ import click
 
 from gan import __version__
 from gan.analysis import commands
+from gan.analysis.options import DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
 from gan.errors import EXIT_DIVERGED, fail, one_message, say
-from gan.options import DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
 from gan.page.commands import page
 from gan.paper.commands import paper
 
@@ -116,7 +116,7 @@ def sample(
     check_out(out, force, (".png", ".jpg", ".npz", ""))
     from gan.machine.precision import choose_device
     from gan.pretrained.load import load_generator
-    from gan.sampling import save_samples
+    from gan.pretrained.samples import save_samples
 
     trained = load_generator(run_or_checkpoint, choose_device(device), truncation=truncation)
     num = save_samples(trained, out, num, seed, label, columns=columns, scale=scale)

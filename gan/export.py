@@ -19,7 +19,7 @@ from gan.errors import ConfigError
 from gan.files import replacing
 from gan.nn.generator import CLASS_RMS, Generator
 from gan.pretrained.card import require_finite, save_folder
-from gan.sampling import Trained, build_generator, fold_norms
+from gan.pretrained.trained import Trained, build_generator, fold_norms
 
 _FORMAT = 1
 _METADATA_KEY = "gan"

@@ -34,7 +34,8 @@ from gan.data.pack import PackedImages, pack
 from gan.metrics.reference import choose_network, held_out_images, make_reference
 from gan.metrics.scores import score
 from gan.pretrained.load import load_generator
-from gan.sampling import Trained, grid, to_pil
+from gan.pretrained.trained import Trained
+from gan.sampling import grid, to_pil
 from gan.training.run_dir import source_commit
 
 RECORDS = Path("docs/results/few_images.jsonl")

@@ -27,7 +27,8 @@ from gan.pretrained.card import extras, write_card
 from gan.pretrained.folder import write_folder
 from gan.pretrained.load import load_generator, read_source
 from gan.pretrained.shipped import DISCRIMINATOR, MODEL, SHIPPED
-from gan.sampling import build_generator, to_uint8
+from gan.pretrained.trained import build_generator
+from gan.sampling import to_uint8
 
 NUM_COMPARED = 256
 CPU = torch.device("cpu")

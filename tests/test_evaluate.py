@@ -21,7 +21,7 @@ from gan.metrics.features import load_features
 from gan.metrics.reference import Reference, choose_network, held_out_images, make_reference
 from gan.metrics.scores import score
 from gan.nn.generator import Generator
-from gan.sampling import Trained
+from gan.pretrained.trained import Trained
 
 CPU = torch.device("cpu")
 NUM = 600

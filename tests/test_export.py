@@ -18,7 +18,7 @@ from gan.export import folded, save_export
 from gan.machine.precision import Precision
 from gan.nn.generator import Generator
 from gan.pretrained.load import load_generator
-from gan.sampling import Trained, build_generator
+from gan.pretrained.trained import Trained, build_generator
 from tests.conftest import gan, largest_file, tiny_config
 
 CPU = torch.device("cpu")

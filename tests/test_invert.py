@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from gan.analysis.invert import compare_held_out, grey_levels, invert
-from gan.sampling import Trained
+from gan.pretrained.trained import Trained
 from tests.conftest import gan
 from tests.test_export import untrained
 

@@ -20,14 +20,9 @@ from gan.config.settings import HardwareConfig
 from gan.errors import ConfigError
 from gan.machine.precision import Precision, choose_precision
 from gan.pretrained.load import load_generator
-from gan.sampling import (
-    Trained,
-    build_generator,
-    generate,
-    grid,
-    save_gif,
-    save_samples,
-)
+from gan.pretrained.samples import save_samples
+from gan.pretrained.trained import Trained, build_generator
+from gan.sampling import generate, grid, save_gif
 from gan.training.loop import train
 from gan.training.state import TrainState, make_state, restore
 from tests.conftest import gan, tiny_config
@@ -72,7 +67,7 @@ def test_folding_batchnorm_changes_no_image(
     tmp_path: Path, upsample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = choose_precision(HardwareConfig(precision="fp32"), CPU)
-    monkeypatch.setattr(sampling, "choose_precision", lambda *_: exact)
+    monkeypatch.setattr("gan.pretrained.trained.choose_precision", lambda *_: exact)
     train(tiny_config(tmp_path, model={"upsample": upsample}), tmp_path / "run", "cpu")
     trained = load_generator(tmp_path / "run", CPU)
     weights = read_checkpoint(trained.checkpoint.path).g_ema

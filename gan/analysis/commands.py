@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from gan.analysis.options import DATA_ROOT, DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
 from gan.errors import say
-from gan.options import DATA_ROOT, DEVICE, FORCE, PATH, RUN, SEED, SET, check_out
 
 
 @click.command()

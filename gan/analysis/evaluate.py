@@ -23,7 +23,7 @@ from gan.errors import ConfigError
 from gan.metrics.features import FeatureNetwork
 from gan.metrics.reference import Reference, choose_network, held_out_images, make_reference
 from gan.metrics.scores import score
-from gan.sampling import Trained
+from gan.pretrained.trained import Trained
 
 
 def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:

@@ -23,7 +23,9 @@ from gan.files import replacing
 from gan.latents import ZDist, rng
 from gan.metrics.reference import held_out_images
 from gan.nn.generator import Generator
-from gan.sampling import Trained, build_generator, enlarge, fold_norms, grid, to_pil
+from gan.pretrained.samples import enlarge
+from gan.pretrained.trained import Trained, build_generator, fold_norms
+from gan.sampling import grid, to_pil
 from gan.training.state import Adam
 
 _NUM_CANDIDATES = 512  # random images, the nearest of which are the starts

@@ -25,7 +25,8 @@ from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.files import replacing
 from gan.pretrained.load import load_generator
-from gan.sampling import Trained, to_pil
+from gan.pretrained.trained import Trained
+from gan.sampling import to_pil
 
 _NUM_GRIDS = 5
 _NUM_PAIRS = 16

@@ -15,7 +15,9 @@ from gan.data.decode import on_white
 from gan.errors import ConfigError
 from gan.files import replacing
 from gan.latents import ZDist
-from gan.sampling import Trained, enlarge, generate, grid, save_gif, to_pil
+from gan.pretrained.samples import enlarge
+from gan.pretrained.trained import Trained
+from gan.sampling import generate, grid, save_gif, to_pil
 
 _MIN_SIDE = 256  # pixels of a film, unless it has a scale
 _FRAME_MS = 80

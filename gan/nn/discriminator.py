@@ -14,7 +14,7 @@ from gan.config.sizes import num_levels
 from gan.nn.generator import class_embedding, hidden_channels, init_embedding, init_weights
 
 
-class Scores(NamedTuple):
+class Logits(NamedTuple):
     """The outputs of D."""
 
     logits: Tensor  # (N,), positive means real
@@ -22,7 +22,7 @@ class Scores(NamedTuple):
 
 
 class Discriminator(nn.Module):
-    """Maps images (N, C, H, W), and labels (N,) when conditional, to Scores.
+    """Maps images (N, C, H, W), and labels (N,) when conditional, to Logits.
 
     Strided convolutions, batch normalisation after all but the first, LeakyReLU 0.2, and one last
     convolution over the whole base (Radford et al., 2015). Before it come model.d_extra_layers 3x3
@@ -53,17 +53,17 @@ class Discriminator(nn.Module):
         # the scale of the head: with N(0, 1) the class outweighs the image and D does not recover
         init_embedding(self.embedding, 0.02)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Scores:
-        """Maps images (N, C, H, W) and labels (N,) to Scores."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Logits:
+        """Maps images (N, C, H, W) and labels (N,) to Logits."""
         features = self.features(images)  # (N, F, H >> levels, W >> levels)
         # the head covers the whole input, so it is a matrix product, which is much faster
         flat, weight = (t.movedim(1, -1).flatten(1) for t in (features, self.head.weight))
         logits = linear(flat, weight).flatten()
         if self.embedding is None:
-            return Scores(logits, None)
+            return Logits(logits, None)
         class_logits = linear(features.sum((2, 3)), self.embedding.weight)  # (N, K)
         own = class_logits.gather(1, labels[:, None])  # type: ignore[index]
-        return Scores(logits + own[:, 0], class_logits)
+        return Logits(logits + own[:, 0], class_logits)
 
 
 class _BlackBorder(nn.Conv2d):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gan.options import FORCE, PATH, RUN, check_out
+from gan.analysis.options import FORCE, PATH, RUN, check_out
 
 
 @click.command()

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import update_bn
 
 from gan.checkpoint import BadCheckpoint, check_tensors
 from gan.nn.discriminator import Discriminator
-from gan.sampling import Trained
+from gan.pretrained.trained import Trained
 
 _LEVELS = 127  # a byte holds -127 to 127
 _NUM_SETTLE = 512  # generated images from which D's statistics are estimated

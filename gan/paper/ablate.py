@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from gan.errors import ConfigError
 from gan.paper.concepts import Pool, shows
 from gan.paper.result import Result
-from gan.sampling import Trained, generate, grid
+from gan.pretrained.trained import Trained
+from gan.sampling import generate, grid
 
 _PARTS = (16, 8, 4)  # an n-th of a layer's maps is dropped
 _DRAWS = 5  # of random maps

@@ -10,7 +10,8 @@ from torch import Tensor
 from gan.errors import ConfigError
 from gan.paper.concepts import CLEARLY, Pool, Scores, shows
 from gan.paper.result import Result, Rows
-from gan.sampling import Trained, grid
+from gan.pretrained.trained import Trained
+from gan.sampling import grid
 
 _EXEMPLARS = 3  # latents of a concept whose mean is used
 _NOISE, _NOISES = 0.25, 4  # uniform, on each side; images with noise of each sum

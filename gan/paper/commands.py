@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gan.options import DATA_ROOT, FORCE, PATH, RUN, SEED, check_out
+from gan.analysis.options import DATA_ROOT, FORCE, PATH, RUN, SEED, check_out
 
 
 @click.group()

@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d
 from gan.errors import ConfigError
 from gan.metrics.features import Features
 from gan.metrics.reference import choose_network
-from gan.sampling import Trained
+from gan.pretrained.trained import Trained
 
 CLEARLY = 1.0  # the score that an example has at least; for a classifier, a probability of 0.73
 

@@ -9,7 +9,8 @@ from gan.data.pack import PackedImages, pack
 from gan.errors import ConfigError
 from gan.paper.nearest import find_nearest
 from gan.paper.result import Result
-from gan.sampling import Trained, grid
+from gan.pretrained.trained import Trained
+from gan.sampling import grid
 
 _COLUMNS = 10  # of the figure
 

@@ -15,7 +15,8 @@ from gan.machine.precision import autocast
 from gan.nn.discriminator import Discriminator
 from gan.paper.nearest import spaces_of
 from gan.paper.result import Result
-from gan.sampling import Trained, grid
+from gan.pretrained.trained import Trained
+from gan.sampling import grid
 
 _BATCH, _NORM_IMAGES = 256, 4096
 _FEATURES, _SHOWN = 6, 5  # rows of the figure, and images of each

@@ -13,7 +13,8 @@ from gan.data.pack import pack
 from gan.errors import ConfigError
 from gan.metrics.reference import choose_network, held_out_images
 from gan.paper.result import Result
-from gan.sampling import Trained, grid
+from gan.pretrained.trained import Trained
+from gan.sampling import grid
 
 _SHOWN = 8
 _RARE = 0.01  # share of the held-out images that are as near by chance

@@ -20,7 +20,7 @@ from gan.paper.features import batches, layers_of_d, pooled
 from gan.paper.nearest import as_rows
 from gan.paper.result import Result
 from gan.pretrained.load import load_generator
-from gan.sampling import Trained
+from gan.pretrained.trained import Trained
 
 _CHOICES = (0.01, 0.1, 1.0)  # of C, for rows of length about 1
 _MAX_TO_CHOOSE = 5000  # rows that C is chosen on

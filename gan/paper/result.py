@@ -10,7 +10,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from gan.files import replacing
-from gan.sampling import Trained
+from gan.pretrained.trained import Trained
 
 # Rows of panels by title: an image (H, W, C); or curves by name, each of x, y and perhaps the
 # deviation of y, and settings of the axes.

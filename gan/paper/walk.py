@@ -10,7 +10,8 @@ from gan.data.datasets import open_source
 from gan.data.pack import pack
 from gan.paper.nearest import RowsOf, find_nearest, spaces_of
 from gan.paper.result import Result
-from gan.sampling import Trained, grid
+from gan.pretrained.trained import Trained
+from gan.sampling import grid
 
 _FINER = 4  # times as many frames
 _PAIRS = 200  # of random samples, whose median distance is the unit

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from gan.checkpoint import Checkpoint
 from gan.files import read_json, replacing
 from gan.pretrained.folder import write_folder
+from gan.pretrained.samples import save_samples
 from gan.pretrained.shipped import CONFIG, is_folder
-from gan.sampling import Trained, save_samples
+from gan.pretrained.trained import Trained
 
 _GRID_COLUMNS = 8
 _NUM_IMAGES = 64

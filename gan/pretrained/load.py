@@ -12,7 +12,7 @@ from gan.config.reader import load_config
 from gan.errors import ConfigError, say
 from gan.pretrained.folder import read_folder
 from gan.pretrained.shipped import SHIPPED, is_folder, shipped_names
-from gan.sampling import Trained, make_trained
+from gan.pretrained.trained import Trained, make_trained
 
 
 def read_source(source: str | Path) -> Checkpoint:

@@ -20,7 +20,7 @@ from gan.pretrained.card import save_folder
 from gan.pretrained.folder import read_folder
 from gan.pretrained.load import read_source
 from gan.pretrained.shipped import shipped_names
-from gan.sampling import Trained, build_generator, make_trained
+from gan.pretrained.trained import Trained, build_generator, make_trained
 
 
 @dataclass(frozen=True)

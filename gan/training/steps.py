@@ -16,7 +16,7 @@ from gan.latents import draw_latents, rng
 from gan.machine.precision import autocast, send
 from gan.machine.ranks import average_gradients
 from gan.nn.augment import AUGMENTATIONS, draw_augmentation
-from gan.nn.discriminator import Scores
+from gan.nn.discriminator import Logits
 from gan.nn.losses import LOSSES
 from gan.training.state import TrainState
 
@@ -157,12 +157,12 @@ def _score(
     labels: Tensor | None,
     draws: Tensor | None,
     which_pass: str,
-) -> Scores:
-    """Returns D's scores of images, which are augmented if the config says so, in float32."""
+) -> Logits:
+    """Returns D's logits of images, which are augmented if the config says so, in float32."""
     if draws is not None and cfg.train.augment:
         images = AUGMENTATIONS[cfg.train.augment](images, draws[_PASSES.index(which_pass)])
     logits, class_logits = d(images, labels)
-    return Scores(logits.float(), None if class_logits is None else class_logits.float())
+    return Logits(logits.float(), None if class_logits is None else class_logits.float())
 
 
 def _augmentation(state: TrainState, cfg: Config) -> Tensor:
