@@ -66,6 +66,15 @@ def test_configs_in_the_readme_exist() -> None:
     assert named and all(Path(name).exists() for name in named)
 
 
+@pytest.mark.parametrize("page", [*Path().glob("*.md"), *Path("docs").glob("*.md")], ids=str)
+def test_files_that_a_page_links_to_exist(page: Path) -> None:
+    links = re.findall(
+        r"\]\(([^)#\s]+)[^)\n]*\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    )
+    files = [link for link in links if not link.startswith("http")]
+    assert [link for link in files if not (page.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize("vulns", [[], [{"id": "CVE-1", "fix_versions": ["2.1"]}]])
 def test_audit_fails_only_for_known_vulnerabilities(vulns: list, tmp_path: Path) -> None:
     packages = [{"name": "a", "version": "2.0", "vulns": vulns}, {"name": "b", "skip_reason": "?"}]
