@@ -225,10 +225,16 @@ def numbered_checkpoints(folder: Path) -> dict[int, Path]:
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoint]]:
     """Reads the newest good checkpoint; returns it with the errors of the newer ones.
 
-    A run that is still training may delete files meanwhile; those are not errors.
+    That is best.pt if there is no other. A run that is still training may delete files meanwhile;
+    those are not errors.
     """
     errors: list[BadCheckpoint] = []
     seen: set[Path] = set()
+    if not numbered_checkpoints(folder) and (folder / "best.pt").exists():
+        try:
+            return read_checkpoint(folder / "best.pt"), []
+        except BadCheckpoint as error:
+            return None, [error]
     while found := [item for item in numbered_checkpoints(folder).items() if item[1] not in seen]:
         step, path = found[0]
         seen.add(path)

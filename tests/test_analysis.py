@@ -64,7 +64,7 @@ def test_table_has_value_deviation_floor_and_which_way_is_better() -> None:
         # ln 2 from uniform: as varied as half of the classes
         (with_values(class_balance=0.6931), "class_balance 0.693: no more varied than 5.0 of 10"),
         (with_values(modes=800), "modes 800: about 200 classes are missing"),
-        (RECORD, "near_copies 0.4: many samples are nearly training images"),
+        (RECORD, "near_copies 0.4: many samples are copies of training images, or"),
     ],
 )
 def test_telling_values_have_a_line_of_reading(record: dict, line: str) -> None:
@@ -74,10 +74,12 @@ def test_telling_values_have_a_line_of_reading(record: dict, line: str) -> None:
 def test_values_that_tell_nothing_have_no_line() -> None:
     good = with_values(recall=0.7, class_balance=0.01, modes=990)
     good["memorisation"] = {**RECORD["memorisation"], "near_copies": 0.02}
-    table = evaluation_table(good, num_classes=10)
-    assert [line for line in table.splitlines() if ": " in line] == [
-        "frechet_distance 0.6: 3 times the floor"
-    ]
+    few = {**good, "num_real": 100, "memorisation": RECORD["memorisation"]}  # 1 % is one image
+    for record in (good, few):
+        table = evaluation_table(record, num_classes=10)
+        assert [line for line in table.splitlines() if ": " in line] == [
+            "frechet_distance 0.6: 3 times the floor"
+        ]
 
 
 @pytest.mark.parametrize(

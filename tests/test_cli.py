@@ -223,6 +223,12 @@ def test_dry_run_refuses_what_the_run_would(tmp_path: Path) -> None:
     assert not (tmp_path / "images" / "packed").exists()
 
 
+@pytest.mark.parametrize("words", [["sample", ""], ["train", "a.yaml", "--run-dir", ""]])
+def test_an_empty_path_as_of_an_unset_variable_is_refused(words: list[str]) -> None:
+    shown = gan(*words)
+    assert shown.exit_code == 2 and "is empty" in shown.output
+
+
 def test_sample_and_walk_refuse_other_file_types(tiny_run: Path, tmp_path: Path) -> None:
     for verb, name in (("sample", "a.bmp"), ("sample", "a.PNG"), ("walk", "a.npz"), ("walk", "a")):
         shown = gan(verb, tiny_run, "--out", tmp_path / name)

@@ -228,6 +228,12 @@ def test_paper_refuses_files_that_exist(files: list[str], tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == files
 
 
+def test_too_few_images_to_draw_labels_from_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(ConfigError, match="8 images are too few to draw from; use all"):
+        draw(torch.zeros(8, 3), "5", draws=1, seed=0)
+    assert len(draw(torch.zeros(8, 3), "all", draws=1, seed=0)[0]) == 8
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

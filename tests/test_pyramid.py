@@ -126,6 +126,13 @@ def test_fine_levels_measure_texture_and_coarse_ones_layout() -> None:
     assert layout["16"] > 2 * layout["32"]
 
 
+def test_an_almost_constant_channel_does_not_outweigh_the_others() -> None:
+    opaque = np.full((300, 1, 32, 32), 255, np.uint8)
+    real, fake = (squares(300, 3, 32, 32, seed=seed) for seed in (1, 2))
+    with_alpha = [np.concatenate([real, opaque], 1), np.concatenate([fake, opaque - 1], 1)]
+    assert distance(*with_alpha)["mean"] < 2 * distance(real, fake)["mean"] + 1000
+
+
 def test_images_below_16_pixels_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 16x16; got 15x20"):
         sample_patches(np.zeros((4, 1, 15, 20), np.uint8), seed=0)

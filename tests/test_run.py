@@ -41,13 +41,14 @@ from gan.errors import NonFinite
 from gan.machine.precision import Precision
 from gan.nn.generator import Generator
 from gan.nn.losses import LOSSES
+from gan.pretrained.load import load_generator
 from gan.sampling import grid
 from gan.training import loop, report
 from gan.training.loop import train
 from gan.training.run import Ending, Run, Window
 from gan.training.state import TrainState
 from gan.training.steps import one_step
-from tests.conftest import gan, largest_file, tiny_config
+from tests.conftest import folder_config, gan, largest_file, tiny_config
 
 SmallDisk = Callable[[Path, str], None]
 CHECKPOINTS = "checkpoints/step_*.pt"
@@ -313,8 +314,11 @@ def test_init_from_starts_a_new_run_with_other_settings(tiny_run: Path, tmp_path
                 torch.testing.assert_close(new.g[key], value, rtol=0, atol=1e-6)
         path.unlink()
     other = tiny_config(tmp_path, train={"init_from": str(start)}, model={"g_width": 5})
-    with pytest.raises(ValueError, match=r"train\.init_from: .*g\.layers\.0\.weight"):
+    with pytest.raises(
+        ValueError, match=r"train\.init_from: .*\n  model\.g_width: checkpoint has 4"
+    ):
         train(other, tmp_path / "other", "cpu")
+    assert not (tmp_path / "other").exists()
 
 
 def test_init_from_is_read_before_the_images(
@@ -521,6 +525,41 @@ def test_best_checkpoint_is_that_of_the_lowest_metric(tmp_path: Path) -> None:
     assert values.keys() == {1, 2, 3, 4, 5, 6}
     best = min(values, key=values.get)
     assert read_checkpoint(tmp_path / "run/checkpoints/best.pt").step == best
+
+
+def test_a_run_of_which_only_the_best_checkpoint_is_left_resumes_from_it(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path, train={"evaluate_every_steps": 4})
+    train(cfg, tmp_path / "run", "cpu")
+    for path in (tmp_path / "run").glob(CHECKPOINTS):
+        path.unlink()
+    other = tiny_config(tmp_path, train={"evaluate_every_steps": 4}, model={"g_width": 5})
+    with pytest.raises(ValueError, match="holds another run"):
+        train(other, tmp_path / "run", "cpu")
+    train(cfg, tmp_path / "run", "cpu")
+    assert "resuming from best.pt" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_too_few_images_to_evaluate_are_an_error_before_the_first_step(
+    images: Path, tmp_path: Path
+) -> None:
+    cfg = tiny_config(tmp_path, train={"evaluate_every_steps": 4})
+    cfg = cfg.model_copy(update={"data": folder_config(images)})  # six images
+    with pytest.raises(
+        ValueError, match=r"data allow 3; .* set train.evaluate_every_steps to null"
+    ):
+        train(cfg, tmp_path / "run", "cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_own_images_is_evaluated_from_any_directory(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = folder_config(images).model_copy(update={"root": "images"})
+    cfg = tiny_config(tmp_path).model_copy(update={"data": data})
+    train(cfg, Path("run"), "cpu")
+    monkeypatch.chdir("/")
+    assert load_generator(tmp_path / "run", torch.device("cpu")).cfg.data.root == str(images)
 
 
 def test_best_checkpoint_is_chosen_by_one_metric_only(tmp_path: Path) -> None:

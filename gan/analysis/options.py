@@ -1,10 +1,21 @@
 """Arguments and options that several commands share, and the check of --out."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-PATH = click.Path(path_type=Path)
+
+class _Path(click.Path):
+    """A path; an empty one, as of an unset shell variable, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 RUN = click.argument("run_or_checkpoint", metavar="GENERATOR", type=PATH)
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting; repeatable."

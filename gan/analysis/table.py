@@ -8,6 +8,8 @@ from typing import Any
 
 from gan.files import replacing
 
+_MIN_FLOOR = 500  # real images, for 1 % of them to mean something
+
 HEADS = ("score", "samples", "real (floor)", "better")
 _HIGHER = {"precision", "recall", "density", "coverage", "modes", "confident_share",
            "inception_score"}  # fmt: skip
@@ -91,8 +93,9 @@ def readings(record: dict[str, Any], num_classes: int) -> list[str]:
             reading = f"almost one class of {num_classes}" if equal < 1.5 else many
             found.append(("class_balance", values["class_balance"], reading))
     copies = record["memorisation"]["near_copies"]
-    if copies >= 0.1:
-        found.append(("near_copies", copies, "many samples are nearly training images"))
+    if copies >= 0.1 and record["num_real"] >= _MIN_FLOOR:
+        reading = "many samples are copies of training images, or smooth; look at the pairs"
+        found.append(("near_copies", copies, reading))
     return [f"{name} {number(value)}: {reading}" for name, value, reading in found]
 
 

@@ -150,6 +150,7 @@ class TrainConfig(Section):
         None,
         "run, checkpoint, exported folder or shipped generator whose networks a new run starts "
         "from; Adam, learning rates and the average of G start again (and D, if it has none)",
+        min_length=1,
     )
     on_collapse: Literal["warn", "stop"] = _free(
         "warn", "after 50,000 images with a sign of collapse: warn, or save and stop"

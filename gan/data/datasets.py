@@ -188,7 +188,7 @@ def _folder(root: Path, split: Split, cfg: DataConfig, download: bool) -> Source
     if not (root.is_dir() or root.is_file()):
         raise ValueError(
             f"data.root: {root} is no folder or file; set it to your folder or zip of images: "
-            "--set data.root=/path/to/images"
+            "--set data.root=/path/to/images (for a trained generator: --data-root /path/to/images)"
         )
     source = from_folder(root) if root.is_dir() else from_zip(root)
     return _hold_out(source, cfg.hold_out, split) if cfg.hold_out else source

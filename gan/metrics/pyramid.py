@@ -54,7 +54,8 @@ def sliced_wasserstein(
     values = {}
     for side, x in real.items():
         mean = x.mean((0, 2, 3), keepdim=True)
-        deviation = x.std((0, 2, 3), keepdim=True).clamp(min=1e-3)
+        # at least a grey level, or an almost constant channel would outweigh the others
+        deviation = x.std((0, 2, 3), keepdim=True).clamp(min=1)
         x, y = (((patches - mean) / deviation).flatten(1) for patches in (x, fake[side]))
         values[str(side)] = 1000 * _sliced_distance(x, y, generator)
     return values | {"mean": sum(values.values()) / len(values)}

@@ -101,6 +101,8 @@ def draw(signs: Tensor, count: str, draws: int, seed: int) -> list[np.ndarray]:
     num, least = len(signs), 5 * signs.shape[1] if are_classes(signs) else 5
     if count == "all":
         return [np.random.default_rng(seed).permutation(num)]
+    if num < 2 * least:
+        raise ConfigError(f"--labels {count}: {num} images are too few to draw from; use all")
     if not (count.isdecimal() and least <= int(count) <= num - least):
         raise ConfigError(f"--labels {count}: must be numbers from {least} to {num - least}, or "
                           "all, such as 100,1000,all")  # fmt: skip

@@ -41,7 +41,7 @@ class Model:
         `device` is auto, cpu, cuda or mps. Raises ValueError, naming the source, if there is none,
         it is damaged or foreign, or a hub name needs a network or the extra gan[hub].
         """
-        on = choose_device(device)
+        on = choose_device(str(device))  # a torch.device too
         checkpoint = _read(source)
         trained = make_trained(checkpoint, on)
         network = build_generator(trained.cfg, len(checkpoint.classes), checkpoint.g_ema)

@@ -4,14 +4,36 @@ import json
 import math
 
 from gan.checkpoint import save_checkpoint
+from gan.config.settings import Config
+from gan.data.pack import PackedImages
 from gan.files import parse_row, read_json, replacing
-from gan.metrics.reference import choose_network, make_reference
+from gan.metrics.reference import (
+    choose_network,
+    held_out_images,
+    make_reference,
+    num_comparable,
+)
 from gan.metrics.scores import score
 from gan.training.run import Run
 from gan.training.state import settle
 
 _NUM = 2000  # images; `gan evaluate` uses more
 _SEED = 0
+
+
+def held_out_images_of(cfg: Config, packed: PackedImages) -> PackedImages | None:
+    """Returns the held-out images, None if there are none or the run does not evaluate itself.
+
+    Raises ValueError if there are too few images to evaluate.
+    """
+    if not cfg.train.evaluate_every_steps:
+        return None
+    held_out = held_out_images(cfg.data)
+    try:
+        num_comparable(packed, held_out)
+    except ValueError as error:
+        raise ValueError(f"{error}, or set train.evaluate_every_steps to null") from None
+    return held_out
 
 
 def evaluate(run: Run) -> None:

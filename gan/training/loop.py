@@ -27,7 +27,6 @@ from gan.latents import class_rows
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.ranks import Ranks, from_first, largest, launched_rank, process_group
 from gan.machine.signals import StopRequest, stop_on_signals
-from gan.metrics.reference import held_out_images
 from gan.training import evaluator, report
 from gan.training.collapse import diversity
 from gan.training.needs import require_classes, require_memory
@@ -66,7 +65,7 @@ def train(
     source = source or open_source(cfg.data, download=True)
     require_classes(cfg, len(source.classes))
     packed = pack(source, cfg.data)
-    held_out = held_out_images(cfg.data) if cfg.train.evaluate_every_steps else None
+    held_out = evaluator.held_out_images_of(cfg, packed)
     with process_group(device) as ranks, stop_on_signals() as stop:
         _require_equal_ranks(cfg, packed.checksum, precision.dtype, ranks)
         if run_dir is None:

@@ -64,7 +64,13 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 
 def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
-    """Writes config.yaml (resolved) and appends this call to the list `calls` of meta.json."""
+    """Writes config.yaml (resolved) and appends this call to the list `calls` of meta.json.
+
+    The path of a user's own images is written as an absolute one.
+    """
+    if cfg.data.source == "folder":
+        root = os.path.abspath(os.path.expanduser(cfg.data.root))
+        cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"root": root})})
     with replacing(run_dir / "config.yaml") as part:
         part.write_text(describe(cfg))
     call = {
