@@ -64,7 +64,9 @@ def by_description(
 
 @pytest.mark.parametrize("num_classes", [0, 3])
 @pytest.mark.parametrize(
-    "model", [{}, {"kernel": 5}, {"upsample": "reference"}], ids=["k4", "k5", "reference"]
+    "model",
+    [{}, {"kernel": 5}, {"upsample": "balanced"}, {"upsample": "reference"}],
+    ids=["k4", "k5", "balanced", "reference"],
 )
 def test_folded_tensors_give_the_images_of_the_unfolded_network(
     model: dict, num_classes: int

@@ -43,7 +43,7 @@ def after(state: TrainState, cfg: Config, steps: int) -> list[torch.Tensor]:
     return [*values.values(), *(t for net in nets for t in net.state_dict().values())]
 
 
-@pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel", "reference"])
+@pytest.mark.parametrize("upsample", ["transposed", "balanced", "resize", "subpixel", "reference"])
 @pytest.mark.parametrize("loss", ["non_saturating", "hinge"])
 def test_recorded_steps_equal_plain_ones_bit_for_bit(
     tmp_path: Path, upsample: str, loss: str

@@ -36,7 +36,7 @@ def test_parameter_counts(model: dict, shape: tuple, g_count: int, d_count: int)
     assert count(Discriminator(cfg, shape, classes)) == d_count
 
 
-@pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel", "reference"])
+@pytest.mark.parametrize("upsample", ["transposed", "balanced", "resize", "subpixel", "reference"])
 @pytest.mark.parametrize("kernel", [4, 5])
 @pytest.mark.parametrize("size", [(16, 16), (28, 28), (64, 48), (48, 80)])
 def test_discriminator_accepts_images_of_the_generator(
@@ -87,6 +87,23 @@ def test_first_images_of_subpixel_upsampling_have_no_checkerboard() -> None:
     images = g(torch.randn(4, 100))
     blocks = images.unfold(2, 2, 2).unfold(3, 2, 2)  # 2x2 blocks of equal pixels
     assert (blocks - blocks[..., :1, :1]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+def test_a_balanced_layer_makes_no_pattern_of_a_constant_map(kernel: int) -> None:
+    torch.manual_seed(0)
+    made = {
+        upsample: Generator(ModelConfig(upsample=upsample, kernel=kernel), (3, 32, 32)).layers[-2]
+        for upsample in ("transposed", "balanced")
+    }
+    flat = torch.randn(1, 64, 1, 1).expand(1, 64, 16, 16)
+    pattern, constant = (layer(flat)[..., 4:-4, 4:-4] for layer in made.values())
+    assert constant.std((2, 3)).max() < 1e-5 < 0.01 < pattern.std((2, 3)).min()
+    weight = made["balanced"].weight  # and the sum over all elements is the layer's own
+    torch.testing.assert_close(
+        made["balanced"].balanced().sum((2, 3)), weight.sum((2, 3)), rtol=0, atol=1e-5
+    )
+    torch.testing.assert_close(made["balanced"].plain()(flat), made["balanced"](flat))
 
 
 def test_reference_generator_equals_the_one_of_library_layers() -> None:

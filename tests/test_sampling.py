@@ -62,7 +62,7 @@ def test_samples_come_from_the_average_not_from_g() -> None:
     assert abs(found.astype(int) - g).max() > 20
 
 
-@pytest.mark.parametrize("upsample", ["transposed", "resize", "subpixel"])
+@pytest.mark.parametrize("upsample", ["transposed", "balanced", "resize", "subpixel"])
 def test_folding_batchnorm_changes_no_image(
     tmp_path: Path, upsample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +75,7 @@ def test_folding_batchnorm_changes_no_image(
     z = trained.latents(8, seed=1)
     torch.testing.assert_close(trained.generator(z), bare(z), rtol=0, atol=1e-5)
     norms = [m for m in trained.generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    assert len(norms) == (0 if upsample == "transposed" else 1)
+    assert len(norms) == (0 if upsample in ("transposed", "balanced") else 1)
 
 
 def test_checkpoint_file_is_enough_for_sampling(tiny_run: Path, tmp_path: Path) -> None:

@@ -91,8 +91,10 @@ class ModelConfig(Section):
     kernel: Literal[4, 5] = _setting(
         4, "kernel size of the strided layers; the paper's authors used 5"
     )
-    upsample: Literal["transposed", "resize", "subpixel", "reference"] = _setting(
-        "transposed", "how G doubles the size; reference: this project's own transposed convolution"
+    upsample: Literal["transposed", "balanced", "resize", "subpixel", "reference"] = _setting(
+        "transposed",
+        "how G doubles the size; balanced: transposed, and a constant map gives a constant image; "
+        "reference: this project's own transposed convolution",
     )
     d_extra_layers: int = _setting(
         0, "3x3 convolutions after D's last halving; one helps on CIFAR-10", ge=0, le=4

@@ -7,7 +7,7 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, pixel_shuffle
+from torch.nn.functional import conv_transpose2d, normalize, pixel_shuffle
 
 from gan.config.settings import ModelConfig
 from gan.config.sizes import num_levels
@@ -98,6 +98,38 @@ class _FromOnePixel(nn.ConvTranspose2d):
         return out if self.bias is None else out + self.bias[:, None, None]
 
 
+class BalancedTransposedConv2d(nn.ConvTranspose2d):
+    """A transposed convolution of stride 2 whose four kernels have equal sums.
+
+    Outputs in even and odd rows and columns are made by different elements of the kernel. Where
+    their sums differ, a constant map becomes a pattern that repeats every second pixel
+    (Sugawara et al., 2018). No step of Adam is small enough to keep D from finding that pattern.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Maps (N, C, H, W) to (N, F, 2H, 2W)."""
+        sizes = self.stride, self.padding, self.output_padding
+        return conv_transpose2d(x, self.balanced(), None, *sizes)  # type: ignore[arg-type]
+
+    def balanced(self) -> Tensor:
+        """Returns the weight (C, F, K, K) less what makes the four sums differ."""
+        mean = self.weight.sum((2, 3), keepdim=True) / 4
+        found = self.weight.clone()
+        for row, column in itertools.product((0, 1), (0, 1)):
+            kind = self.weight[..., row::2, column::2]
+            excess = kind.sum((2, 3), keepdim=True) - mean
+            found[..., row::2, column::2] = kind - excess / kind[0, 0].numel()
+        return found
+
+    def plain(self) -> nn.ConvTranspose2d:
+        """Returns the same layer with a fixed weight, in eval mode."""
+        channels, sizes = (self.in_channels, self.out_channels), (self.kernel_size, self.stride)
+        extra = self.padding, self.output_padding
+        layer = nn.ConvTranspose2d(*channels, *sizes, *extra, bias=False, device="meta")  # type: ignore[arg-type]
+        layer.weight = nn.Parameter(self.balanced().detach(), requires_grad=False)
+        return layer.eval()
+
+
 class _SubPixel(nn.Module):
     """Doubles the size by a convolution to four times the channels and a pixel shuffle."""
 
@@ -115,12 +147,19 @@ def _doubling(cfg: ModelConfig, channels_in: int, channels_out: int) -> nn.Modul
     if cfg.upsample == "resize":
         convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
         return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), convolution)
-    transposed = TransposedConv2d if cfg.upsample == "reference" else nn.ConvTranspose2d
+    transposed = _TRANSPOSED[cfg.upsample]
     # k4 p1 doubles the size; k5 p2 is one pixel short
     padding, extra = (1, 0) if cfg.kernel == 4 else (2, 1)
     return transposed(
         channels_in, channels_out, cfg.kernel, 2, padding, output_padding=extra, bias=False
     )
+
+
+_TRANSPOSED: dict[str, type[nn.ConvTranspose2d]] = {
+    "transposed": nn.ConvTranspose2d,
+    "balanced": BalancedTransposedConv2d,
+    "reference": TransposedConv2d,
+}
 
 
 def _norm(channels: int) -> list[nn.Module]:

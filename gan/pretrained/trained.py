@@ -14,7 +14,7 @@ from gan.errors import ConfigError, NonFinite
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, choose_precision
 from gan.machine.replay import Replay
-from gan.nn.generator import Generator
+from gan.nn.generator import BalancedTransposedConv2d, Generator
 from gan.sampling import generate
 
 
@@ -101,6 +101,8 @@ def fold_norms(generator: Generator, dtype: torch.dtype) -> None:
     """Folds each batch normalisation into the layer before it; its scale and shift are fixed."""
     layers: list[nn.Module] = []
     for layer in generator.layers:
+        if isinstance(layer, BalancedTransposedConv2d):
+            layer = layer.plain()
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.ConvTranspose2d):
             layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True).to(dtype)
         else:
