@@ -4,6 +4,7 @@ Shapes: N batch, Z latent, C channels, H x W image, F features.
 """
 
 import itertools
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -113,13 +114,12 @@ class BalancedTransposedConv2d(nn.ConvTranspose2d):
 
     def balanced(self) -> Tensor:
         """Returns the weight (C, F, K, K) less what makes the four sums differ."""
-        mean = self.weight.sum((2, 3), keepdim=True) / 4
-        found = self.weight.clone()
-        for row, column in itertools.product((0, 1), (0, 1)):
-            kind = self.weight[..., row::2, column::2]
-            excess = kind.sum((2, 3), keepdim=True) - mean
-            found[..., row::2, column::2] = kind - excess / kind[0, 0].numel()
-        return found
+        weight = self.weight.flatten(2)
+        if weight.is_meta:  # only shapes are wanted
+            return self.weight
+        with torch.autocast(weight.device.type, enabled=False):  # not in half precision
+            found = weight @ _balancing(self.kernel_size[0], weight.device, weight.dtype)
+        return found.view_as(self.weight)
 
     def plain(self) -> nn.ConvTranspose2d:
         """Returns the same layer with a fixed weight, in eval mode."""
@@ -128,6 +128,15 @@ class BalancedTransposedConv2d(nn.ConvTranspose2d):
         layer = nn.ConvTranspose2d(*channels, *sizes, *extra, bias=False, device="meta")  # type: ignore[arg-type]
         layer.weight = nn.Parameter(self.balanced().detach(), requires_grad=False)
         return layer.eval()
+
+
+@cache
+def _balancing(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Returns the projection (K * K, K * K) of flat kernels to those with four equal sums."""
+    odd = torch.arange(size, device=device) % 2
+    kind = (2 * odd[:, None] + odd).flatten()  # which of the four an element belongs to
+    same = (kind[:, None] == kind).to(dtype)
+    return torch.eye(size * size, device=device, dtype=dtype) - (same - 0.25) / same.sum(0)
 
 
 class _SubPixel(nn.Module):
