@@ -94,7 +94,7 @@ def readings(record: dict[str, Any], num_classes: int) -> list[str]:
             found.append(("class_balance", values["class_balance"], reading))
     copies = record["memorisation"]["near_copies"]
     if copies >= 0.1 and record["num_real"] >= _MIN_FLOOR:
-        reading = "many samples are copies of training images, or smooth; look at the pairs"
+        reading = "many samples are copies of training images, or smooth"
         found.append(("near_copies", copies, reading))
     return [f"{name} {number(value)}: {reading}" for name, value, reading in found]
 

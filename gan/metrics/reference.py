@@ -85,16 +85,16 @@ def held_out_images(cfg: DataConfig) -> PackedImages | None:
         return None
 
 
-def num_comparable(train: PackedImages, held_out: PackedImages | None) -> int:
-    """Returns how many images can be the reference, and as many others the floor.
+def num_comparable(train: PackedImages, held_out: PackedImages | None, num: int) -> int:
+    """Returns how many images, at most `num`, can be the reference, and as many others the floor.
 
     Raises ValueError if there are fewer than 10.
     """
-    num = min(len(train), len(held_out)) if held_out else len(train) // 2
+    num = min(num, len(train), len(held_out)) if held_out else min(num, len(train) // 2)
     if num < _MIN_IMAGES:
         raise ValueError(
-            f"evaluation compares at least {_MIN_IMAGES} images with as many others, and the data "
-            f"allow {num}; add images, or change data.hold_out"
+            f"evaluation needs at least {_MIN_IMAGES} images; --num, the data and data.hold_out "
+            f"allow only {num}"
         )
     return num
 
@@ -113,7 +113,7 @@ def make_reference(
     in the class shares of these. Both sets have equally many images of each class. Raises
     ValueError if there are fewer than 10.
     """
-    num = min(num, num_comparable(train, held_out))
+    num = num_comparable(train, held_out, num)
     rows = rng(seed, 0, "real").permutation(len(train))
     if held_out:
         order = rng(seed, 1, "real").permutation(len(held_out))

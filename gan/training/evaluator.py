@@ -30,9 +30,9 @@ def held_out_images_of(cfg: Config, packed: PackedImages) -> PackedImages | None
         return None
     held_out = held_out_images(cfg.data)
     try:
-        num_comparable(packed, held_out)
+        num_comparable(packed, held_out, _NUM)
     except ValueError as error:
-        raise ValueError(f"{error}, or set train.evaluate_every_steps to null") from None
+        raise ValueError(f"{error}; or set train.evaluate_every_steps to null") from None
     return held_out
 
 
