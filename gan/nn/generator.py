@@ -104,7 +104,8 @@ class BalancedTransposedConv2d(nn.ConvTranspose2d):
 
     Outputs in even and odd rows and columns are made by different elements of the kernel. Where
     their sums differ, a constant map becomes a pattern that repeats every second pixel
-    (Sugawara et al., 2018). No step of Adam is small enough to keep D from finding that pattern.
+    (Sugawara et al., 2018). It is the same in all images, so D can tell them by it, and each step
+    of Adam changes it by about as much as D can see.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
