@@ -102,33 +102,33 @@ class _FromOnePixel(nn.ConvTranspose2d):
 class BalancedTransposedConv2d(nn.ConvTranspose2d):
     """A transposed convolution of stride 2 whose four kernels have equal sums.
 
-    Outputs in even and odd rows and columns are made by different elements of the kernel. Where
+    Different elements of the kernel make the outputs in even and in odd rows and columns. Where
     their sums differ, a constant map becomes a pattern that repeats every second pixel
-    (Sugawara et al., 2018). It is the same in all images, so D can tell them by it, and each step
-    of Adam changes it by about as much as D can see.
+    (Sugawara et al., 2018). It is the same in all images, so D recognises samples by it.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Maps (N, C, H, W) to (N, F, 2H, 2W)."""
-        sizes = self.stride, self.padding, self.output_padding
-        return conv_transpose2d(x, self.balanced(), None, *sizes)  # type: ignore[arg-type]
+        return conv_transpose2d(x, self.balanced(), None, *self._sizes())
 
     def balanced(self) -> Tensor:
         """Returns the weight (C, F, K, K) less what makes the four sums differ."""
-        weight = self.weight.flatten(2)
-        if weight.is_meta:  # only shapes are wanted
-            return self.weight
-        with torch.autocast(weight.device.type, enabled=False):  # not in half precision
-            found = weight @ _balancing(self.kernel_size[0], weight.device, weight.dtype)
+        device, dtype = self.weight.device, self.weight.dtype
+        with torch.autocast(device.type, enabled=False):  # not in half precision
+            found = self.weight.flatten(2) @ _balancing(self.kernel_size[0], device, dtype)
         return found.view_as(self.weight)
 
     def plain(self) -> nn.ConvTranspose2d:
         """Returns the same layer with a fixed weight, in eval mode."""
-        channels, sizes = (self.in_channels, self.out_channels), (self.kernel_size, self.stride)
-        extra = self.padding, self.output_padding
-        layer = nn.ConvTranspose2d(*channels, *sizes, *extra, bias=False, device="meta")  # type: ignore[arg-type]
+        channels, sizes = (self.in_channels, self.out_channels), self._sizes()
+        layer = nn.ConvTranspose2d(
+            *channels, self.kernel_size[0], *sizes, bias=False, device="meta"
+        )
         layer.weight = nn.Parameter(self.balanced().detach(), requires_grad=False)
         return layer.eval()
+
+    def _sizes(self) -> tuple[int, int, int]:
+        return self.stride[0], int(self.padding[0]), self.output_padding[0]
 
 
 @cache

@@ -7,12 +7,7 @@ from gan.checkpoint import save_checkpoint
 from gan.config.settings import Config
 from gan.data.pack import PackedImages
 from gan.files import parse_row, read_json, replacing
-from gan.metrics.reference import (
-    choose_network,
-    held_out_images,
-    make_reference,
-    num_comparable,
-)
+from gan.metrics.reference import choose_network, held_out_images, make_reference, num_comparable
 from gan.metrics.scores import score
 from gan.training.run import Run
 from gan.training.state import settle

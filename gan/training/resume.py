@@ -7,7 +7,7 @@ from pathlib import Path
 from reprlib import repr as brief
 
 from gan.checkpoint import BadCheckpoint, Checkpoint, newest_checkpoint, read_checkpoint
-from gan.config.reader import differences, flat_identity, identity, parse_config
+from gan.config.reader import differences, identity, parse_config
 from gan.config.settings import Config
 from gan.machine.ranks import from_first
 from gan.training.run import Run
@@ -17,9 +17,9 @@ from gan.training.state import environment, load_networks, restore
 Reader = Callable[[Path], Checkpoint]  # of what train.init_from names
 
 # the settings that decide the shapes of the weights
-_G_SIZES = ("data.image_size", "data.channels", "model.z_dim", "model.g_width", "model.kernel",
-            "model.conditional")  # fmt: skip
-_D_SIZES = ("model.d_width", "model.d_extra_layers")
+_G_SIZES = ("data.image_size:", "data.channels:", "model.z_dim:", "model.g_width:",
+            "model.kernel:", "model.conditional:")  # fmt: skip
+_D_SIZES = ("model.d_width:", "model.d_extra_layers:")
 
 
 def check_start(run_dir: Path | None, cfg: Config, read: Reader) -> None:
@@ -108,12 +108,11 @@ def _initial_checkpoint(cfg: Config, read: Reader) -> Checkpoint | None:
         return None
     try:
         checkpoint = read(Path(os.path.expanduser(cfg.train.init_from)))
-        old = flat_identity(parse_config(checkpoint.config, origin=str(checkpoint.path)))
-        new = flat_identity(cfg)
+        old = identity(parse_config(checkpoint.config, origin=str(checkpoint.path)))
+        differ = differences(old, identity(cfg), "checkpoint", "config")
         sizes = _G_SIZES + _D_SIZES if checkpoint.d else _G_SIZES
-        if wrong := [key for key in sizes if old[key] != new[key]]:
-            lines = (f"{key}: checkpoint has {old[key]}, config has {new[key]}" for key in wrong)
-            raise ValueError(f"{checkpoint.path}: other networks\n  " + "\n  ".join(lines))
+        if wrong := [line for line in differ if line.startswith(sizes)]:
+            raise ValueError(f"{checkpoint.path}: other networks\n  " + "\n  ".join(wrong))
         return checkpoint
     except ValueError as error:
         raise ValueError(f"train.init_from: {error}") from None
