@@ -52,7 +52,7 @@ for words, unneeded in {steps!r}:
 def test_verbs_import_only_what_they_need(
     tiny_run: Path, conditional_run: Path, tmp_path: Path
 ) -> None:
-    """One process runs all verbs, starting with those that need the least."""
+    """One process runs all commands, starting with those that need the least."""
     run, conditional = str(tiny_run), str(conditional_run)
     for_images = {"torch._dynamo", "tensorboard", "torchvision"}
     steps = [
