@@ -13,11 +13,7 @@ from tests.conftest import tiny_config
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_table_has_a_line_for_each_change(tmp_path: Path, conditional: bool) -> None:
-    cfg = tiny_config(
-        tmp_path,
-        model={"conditional": conditional},
-        train={"augment": "translate", "d_noise": 4.0},
-    )
+    cfg = tiny_config(tmp_path, model={"conditional": conditional}, train={"augment": "translate"})
     train(cfg, tmp_path / "run", "cpu")
     words = [str(tmp_path / "run"), "--batches", "1", "--data-root", cfg.data.root]
     out = CliRunner().invoke(main, words, catch_exceptions=False).output

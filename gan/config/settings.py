@@ -129,15 +129,9 @@ class TrainConfig(Section):
     )
     augment_ramp_epochs: float | None = _setting(
         None,
-        "the share of images that are augmented, and the noise, rise from 0 over this many passes "
-        "through the data; null: all from the start",
+        "the share of images that are augmented rises from 0 to 1 over this many passes "
+        "through the data; null: 1 from the start",
         gt=0,
-    )
-    d_noise: float | None = _setting(
-        None,
-        "standard deviation, in grey levels of 255, of Gaussian noise on all images that D sees",
-        gt=0,
-        le=255,
     )
     g_learning_rate: float = _setting(5e-4, "Adam, generator, at the start", gt=0, le=1)
     d_learning_rate: float = _setting(5e-4, "Adam, discriminator, at the start", gt=0, le=1)
