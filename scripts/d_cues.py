@@ -8,8 +8,8 @@ brings the logits of samples to those of real images. Uses the current G, not it
 """
 
 import io
-from collections.abc import Callable
-from pathlib import Path
+import itertools
+from collections.abc import Callable, Iterator
 
 import click
 import numpy as np
@@ -18,20 +18,20 @@ from PIL import Image
 from torch import Tensor
 
 from gan.checkpoint import Checkpoint
-from gan.config.reader import parse_config
 from gan.config.settings import Config
+from gan.data.batches import Batch, batches
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
+from gan.errors import one_message
 from gan.latents import draw_latents
 from gan.metrics.reference import held_out_images
 from gan.nn.augment import AUGMENTATIONS, draw_augmentation
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
-from gan.pretrained.load import read_source
+from gan.pretrained.load import load_generator
 from gan.sampling import to_uint8
 
 BATCH = 128
-Batch = tuple[Tensor, Tensor | None]  # images (N, C, H, W) in [-1, 1], labels (N,)
 
 
 def noisy(std: float) -> Callable[[Tensor], Tensor]:
@@ -58,12 +58,12 @@ def jpeg(images: Tensor) -> Tensor:
         file = io.BytesIO()
         Image.fromarray(pixels.squeeze()).save(file, "JPEG", quality=75)
         changed.append(np.asarray(Image.open(file)).reshape(pixels.shape))
-    return from_uint8(np.stack(changed)).movedim(-1, 1)
+    return from_uint8(torch.from_numpy(np.stack(changed))).movedim(-1, 1)
 
 
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "as in training": lambda images: images,
-    "8 bits": lambda images: from_uint8(to_uint8(images).numpy()),
+    "8 bits": lambda images: from_uint8(to_uint8(images)),
     "JPEG": jpeg,
     "grey": lambda images: images.mean(1, keepdim=True).expand_as(images),
     **{f"noise, {std} grey levels": noisy(std) for std in (1, 2, 4, 8)},
@@ -73,29 +73,22 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 
 def networks(checkpoint: Checkpoint, cfg: Config) -> tuple[Generator, Discriminator]:
     """Returns G and D, with the statistics of each batch, as in training."""
-    num_classes = len(checkpoint.classes) if cfg.model.conditional else 0
-    g = Generator(cfg.model, cfg.data.image_shape, num_classes)
-    d = Discriminator(cfg.model, cfg.data.image_shape, num_classes)
+    g = Generator(cfg.model, cfg.data.image_shape, len(checkpoint.classes))
+    d = Discriminator(cfg.model, cfg.data.image_shape, len(checkpoint.classes))
     g.load_state_dict(checkpoint.g)
     d.load_state_dict(checkpoint.d)
     return g.train(), d.train()
 
 
 def real_batches(packed: PackedImages, num: int) -> list[Batch]:
-    """Returns at most `num` batches of real images."""
-    order = np.random.default_rng(0).permutation(len(packed))[: num * BATCH]
-    parts = [np.sort(part) for part in np.split(order, range(BATCH, len(order), BATCH))]
-    return [(from_uint8(packed.images[part]), own_labels(packed, part)) for part in parts]
+    """Returns the first `num` batches that training with seed 0 would see."""
+    found = itertools.islice(batches(packed, BATCH, seed=0), num)
+    return [(from_uint8(images), labels) for images, labels in found]
 
 
-def own_labels(packed: PackedImages, indices: np.ndarray) -> Tensor | None:
-    """Returns the labels (N,) of some images, None without classes."""
-    return None if packed.labels is None else torch.from_numpy(packed.labels[indices]).long()
-
-
-def from_uint8(images: np.ndarray) -> Tensor:
+def from_uint8(images: Tensor) -> Tensor:
     """Returns uint8 images as float32 in [-1, 1]."""
-    return torch.from_numpy(images).float() / 127.5 - 1
+    return images.float() / 127.5 - 1
 
 
 @torch.no_grad()
@@ -113,37 +106,44 @@ def logits(d: Discriminator, cfg: Config, images: Tensor, labels: Tensor | None)
     return d(images, labels).logits
 
 
-@click.command()
-@click.argument("run")
-@click.option("--data-root", help="Folder of the data [default: $GAN_DATA or data].")
-@click.option("--batches", default=8, show_default=True, help=f"Batches of {BATCH} images.")
-def main(run: str, data_root: str | None, batches: int) -> None:
-    """Shows what D goes by: RUN is a run or a checkpoint."""
-    checkpoint = read_source(run)
-    cfg = parse_config(checkpoint.config, origin=run)
-    data = cfg.data.model_copy(update={"root": data_root})
+def table(run: str, data_root: str | None, num: int) -> Iterator[str]:
+    """Yields the lines of the table of a run or a checkpoint."""
+    trained = load_generator(run, torch.device("cpu"), data_root=data_root)
+    checkpoint, cfg, data = trained.checkpoint, trained.cfg, trained.cfg.data
+    if not checkpoint.d:
+        raise ValueError(f"{run} has no discriminator; give a run or a checkpoint")
     g, d = networks(checkpoint, cfg)
-    kinds = {"training": real_batches(pack(open_source(data), data), batches)}
+    kinds = {"training": real_batches(pack(open_source(data), data), num)}
     if (held_out := held_out_images(data)) is not None:
-        kinds["held-out"] = real_batches(held_out, batches)
-    labels = [own if cfg.model.conditional else None for _, own in kinds["training"]]
+        kinds["held-out"] = real_batches(held_out, num)
     with torch.no_grad():
-        latents = (draw_latents(BATCH, cfg.model, seed=seed) for seed in range(batches))
         kinds["samples"] = [
-            (g(z[: len(real)], own), own)
-            for z, own, (real, _) in zip(latents, labels, kinds["training"], strict=False)
+            (g(draw_latents(BATCH, cfg.model, seed=seed), labels), labels)
+            for seed, (_, labels) in enumerate(kinds["training"])
         ]
-    print(f"{Path(run)}, step {checkpoint.step:,}: logits of D, mean and deviation over images")
-    print("| images | " + " | ".join(kinds) + " | correct |\n|---|" + "---|" * (len(kinds) + 1))
+    yield f"{run}, step {checkpoint.step:,}: logits of D, mean and deviation over images"
+    yield "| images | " + " | ".join(kinds) + " | correct |"
+    yield "|---|" + "---|" * (len(kinds) + 1)
     for name, change in CHANGES.items():
         found = {
-            kind: torch.cat([logits(d, cfg, change(images), own) for images, own in batches_of])
-            for kind, batches_of in kinds.items()
+            kind: torch.cat([logits(d, cfg, change(images), labels) for images, labels in found_in])
+            for kind, found_in in kinds.items()
         }
         right = found["training"] > 0, found["samples"] < 0
         correct = torch.stack([part.double().mean() for part in right]).mean()
         cells = [f"{values.mean():.1f} ± {values.std():.1f}" for values in found.values()]
-        print(f"| {name} | " + " | ".join(cells) + f" | {correct:.0%} |")
+        yield f"| {name} | " + " | ".join(cells) + f" | {correct:.0%} |"
+
+
+@click.command()
+@click.argument("run")
+@click.option("--data-root", help="Folder of the data [default: $GAN_DATA or data].")
+@click.option("--batches", "num", default=8, show_default=True, help=f"Batches of {BATCH} images.")
+def main(run: str, data_root: str | None, num: int) -> None:
+    """Shows what D goes by: RUN is a run or a checkpoint."""
+    with one_message():
+        for line in table(run, data_root, num):
+            click.echo(line)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ for words, unneeded in {steps!r}:
 """
 
 
-def test_verbs_import_only_what_they_need(
+def test_commands_import_only_what_they_need(
     tiny_run: Path, conditional_run: Path, tmp_path: Path
 ) -> None:
     """One process runs all commands, starting with those that need the least."""

@@ -15,11 +15,17 @@ from tests.conftest import tiny_config
 def test_table_has_a_line_for_each_change(tmp_path: Path, conditional: bool) -> None:
     cfg = tiny_config(tmp_path, model={"conditional": conditional}, train={"augment": "translate"})
     train(cfg, tmp_path / "run", "cpu")
-    words = [str(tmp_path / "run"), "--batches", "1", "--data-root", cfg.data.root]
+    words = [str(tmp_path / "run"), "--batches", "1"]
+    words += ["--data-root", cfg.data.root] if conditional else []  # else the default
     out = CliRunner().invoke(main, words, catch_exceptions=False).output
     lines = out.splitlines()
     assert "training" in lines[1] and "samples" in lines[1]
     assert [line.split(" | ")[0].strip("| ") for line in lines[3:]] == list(CHANGES)
+
+
+def test_a_generator_without_d_is_refused() -> None:
+    result = CliRunner().invoke(main, ["celeba64"])
+    assert result.exit_code == 1 and "celeba64 has no discriminator" in result.output
 
 
 def test_changes_do_what_they_say() -> None:
