@@ -76,7 +76,7 @@ def train(
     run = run_training(cfg, run_dir, device, name=config.stem, source=source, read=read_source)
     if run.ending == Ending.COLLAPSED:
         fail(run.describe_collapse(), EXIT_DIVERGED)
-    if run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
+    if run.is_first and run.ending and (run.ending.is_signal or run.ending == Ending.TIME_UP):
         sets = [word for override in overrides for word in ("--set", override)]
         gan = ["torchrun", "...", "-m", "gan"] if is_torchelastic_launched() else ["gan"]
         on = [] if device == "auto" else ["--device", device]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gan.files import naming
+
 _STATUS_S = 5.0  # where there is no terminal, and in log.txt
 _SHAPE = "{percentage:3.0f}%|{bar}| {desc}"
 _SHORTEST = len("100%|    | ")  # the status line without its text
@@ -73,7 +75,8 @@ class Console:
         self._bar = None
 
     def _keep(self, text: str) -> None:
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        with naming(Path(self._log.name)):
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

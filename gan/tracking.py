@@ -7,7 +7,7 @@ from typing import TextIO
 
 from gan.board import Board
 from gan.console import Console
-from gan.files import parse_row, replacing
+from gan.files import naming, parse_row, replacing
 
 
 class Tracker:
@@ -43,15 +43,18 @@ class Tracker:
     ) -> None:
         """Writes one object to metrics.jsonl or evaluations.jsonl and one point to each curve."""
         row = {"step": step, "images_seen": images_seen, **values}
-        self._rows[file].write(json.dumps(row) + "\n")
+        rows = self._rows[file]
+        with naming(Path(rows.name)):
+            rows.write(json.dumps(row) + "\n")
         for tag, value in values.items():
             self.board.scalar(tag, value, images_seen)
 
     def close(self) -> None:
         """Flushes and closes all files."""
         self.board.close()
-        for file in self._rows.values():
-            file.close()
+        for rows in self._rows.values():
+            with naming(Path(rows.name)):
+                rows.close()
         self.console.close()
 
 

@@ -93,6 +93,12 @@ def test_unusual_yaml_gives_a_short_error(tmp_path: Path, text: str, expected: s
     assert len(str(caught.value)) < 1000
 
 
+def test_a_section_without_keys_has_the_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, "data:\n  # source: cifar10\ntrain:\nmodel: {z_dim: 8}")
+    cfg = load_config(path, ["train.seed=3"])
+    assert (cfg.data, cfg.model.z_dim, cfg.train.seed) == (Config().data, 8, 3)
+
+
 def test_exponents_and_leading_zeros_are_read_as_decimal_numbers(tmp_path: Path) -> None:
     path = write(
         tmp_path, "train: {g_learning_rate: 2e-4, seed: 010}\ndata: {image_size: [64, 48]}"

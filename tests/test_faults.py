@@ -390,6 +390,20 @@ def test_a_lock_file_with_rubbish_still_says_in_use(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("name", ["log.txt", ".lock.json", "metrics.jsonl"])
+def test_a_full_disk_is_reported_with_the_file(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    full = tmp_path / "run" / name
+    full.parent.mkdir()
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr("gan.tracking._cut_back", lambda path, step: 0)  # would replace the link
+    done = gan("train", config, "--run-dir", full.parent, "--device", "cpu")
+    assert done.exit_code == 4
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {full}: No space left on device")
+
+
 @pytest.fixture
 def failing_writes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets Pillow and NumPy write half a file and then find the disk full."""

@@ -1,5 +1,6 @@
 """The Python interface: gan.load, gan.Model, its folder and the hub, without a network."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -108,9 +109,11 @@ def test_wrong_arguments_are_one_error(tiny_run: Path, conditional_run: Path) ->
     g = load(tiny_run)
     with pytest.raises(ValueError, match="not an input"):
         g(torch.zeros(1, 8), torch.zeros(1))
-    for options in ({"num": 0}, {"num": 1, "truncation": 0.0}, {"num": 1, "truncation": 1.5}):
-        with pytest.raises(ValueError, match="truncation above 0"):
-            g.sample(**options)
+    with pytest.raises(ValueError, match="num must be at least 1"):
+        g.sample(0)
+    for truncation in (0.0, 1.5, math.nan):
+        with pytest.raises(ValueError, match="truncation must be above 0 and at most 1"):
+            g.sample(1, truncation=truncation)
     with pytest.raises(ConfigError, match=r"has the classes disc, square"):
         load(conditional_run).sample(1, label="cat")
     with pytest.raises(ValueError, match="cannot be used on this machine"):

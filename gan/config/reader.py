@@ -189,7 +189,8 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold the sections {', '.join(Config.model_fields)}")
-    return values
+    # a section whose keys are all comments
+    return {name: {} if keys is None else keys for name, keys in values.items()}
 
 
 def _nearest(path: Path) -> str:

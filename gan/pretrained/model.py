@@ -75,11 +75,8 @@ class Model:
         up to a multiple of the classes; without it classes are random. `truncation`, above 0 and at
         most 1, multiplies the latents. Raises ValueError for other values.
         """
-        if num < 1 or not 0 < truncation <= 1:
-            raise ValueError(
-                f"num must be at least 1, and truncation above 0 and at most 1; got {num} and "
-                f"{truncation}"
-            )
+        if num < 1:
+            raise ValueError(f"num must be at least 1; got {num}")
         trained = replace(self.trained, truncation=truncation)
         labels = trained.labels(num, seed, None if label is None else str(label))
         num = num if labels is None else len(labels)

@@ -29,6 +29,10 @@ class Trained:
     replay: Replay | None = None  # on a GPU
     truncation: float = 1.0  # the factor of all latents
 
+    def __post_init__(self) -> None:
+        if not 0 < self.truncation <= 1:
+            raise ConfigError(f"truncation must be above 0 and at most 1; got {self.truncation}")
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the data's classes, which are inputs only if the run was conditional."""

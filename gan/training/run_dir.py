@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from gan.config.reader import describe
 from gan.config.settings import Config
-from gan.files import read_json, replacing
+from gan.files import naming, read_json, replacing
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "tensorboard", "pydantic")
 
@@ -56,7 +56,8 @@ def locked(run_dir: Path) -> Iterator[None]:
         raise ValueError(f"{run_dir} is in use by {who}; wait for it or stop it") from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {started}")
+        with naming(holder):
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {started}")
         yield
     finally:
         holder.unlink(missing_ok=True)
