@@ -25,7 +25,7 @@ from gan.data.pack import PackedImages, pack
 from gan.errors import one_message
 from gan.latents import draw_latents
 from gan.metrics.reference import held_out_images
-from gan.nn.augment import AUGMENTATIONS, draw_augmentation
+from gan.nn.augment import AUGMENTATIONS, add_noise, draw_augmentation
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 from gan.pretrained.load import load_generator
@@ -93,16 +93,19 @@ def from_uint8(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def logits(d: Discriminator, cfg: Config, images: Tensor, labels: Tensor | None) -> Tensor:
-    """Returns D's logits (N,) of images, augmented as at the end of training."""
+    """Returns D's logits (N,) of images, augmented and with noise as at the end of training."""
     train = cfg.train
     draws = draw_augmentation(
         len(images),
         cfg.data.image_shape,
         np.random.default_rng(0),
         translate_pixels=train.translate_pixels,
+        noise=train.colour_noise or 0.0,
     )
     if train.augment:
         images = AUGMENTATIONS[train.augment](images, draws)
+    if train.colour_noise:
+        images = add_noise(images, draws)
     return d(images, labels).logits
 
 

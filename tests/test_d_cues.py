@@ -13,7 +13,11 @@ from tests.conftest import tiny_config
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_table_has_a_line_for_each_change(tmp_path: Path, conditional: bool) -> None:
-    cfg = tiny_config(tmp_path, model={"conditional": conditional}, train={"augment": "translate"})
+    cfg = tiny_config(
+        tmp_path,
+        model={"conditional": conditional},
+        train={"augment": "translate", "colour_noise": 4.0},
+    )
     train(cfg, tmp_path / "run", "cpu")
     words = [str(tmp_path / "run"), "--batches", "1"]
     words += ["--data-root", cfg.data.root] if conditional else []  # else the default

@@ -11,7 +11,7 @@ from gan.config.settings import Config
 from gan.latents import draw_latents, rng
 from gan.machine.precision import Precision
 from gan.machine.ranks import Ranks
-from gan.nn.augment import AUGMENTATIONS, diffaugment, draw_augmentation, translate
+from gan.nn.augment import AUGMENTATIONS, add_noise, diffaugment, draw_augmentation, translate
 from gan.training.state import TrainState, all_finite, make_state, settle
 from gan.training.steps import (
     _augmentation,
@@ -270,7 +270,7 @@ def test_augmentation_is_differentiable_and_a_function_of_its_draws(augment) -> 
 
 def test_translation_moves_each_image_by_its_own_draw() -> None:
     batch = torch.rand(2, 3, 16, 16)
-    draws = torch.full((7, 2), 0.5)
+    draws = torch.full((10, 2), 0.5)
     draws[3:5] = torch.tensor([[2, -1], [0, -2]])  # rows and columns
     first, second = translate(batch, draws)
     assert torch.equal(first[:, :14], batch[0, :, 2:]) and (first[:, 14:] == -1).all()
@@ -322,6 +322,51 @@ def test_only_a_share_of_the_images_is_augmented(augment, share: float) -> None:
     draws = draw_augmentation(500, (3, 8, 8), rng(0, 0, "augment"), share)
     changed = (augment(batch, draws) - batch).abs().amax((1, 2, 3)) > 1e-5
     assert abs(changed.float().mean() - share) < 0.08  # a translation may be by no pixels
+
+
+YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5],
+                      [0.5, -0.418688, -0.081312]])  # of JPEG  # fmt: skip
+
+
+def test_noise_is_gaussian_and_of_its_own_for_each_image() -> None:
+    batch = torch.rand(50, 3, 24, 32)
+    draws = [
+        draw_augmentation(50, (3, 24, 32), rng(0, step, "augment"), share=0.5, noise=25.5)
+        for step in (0, 1)
+    ]
+    noise, other = (add_noise(batch, own) - batch for own in draws)
+    assert torch.equal(noise, add_noise(batch, draws[0]) - batch)
+    brightness, *colours = torch.einsum("kc,nchw->knhw", YCBCR, noise)
+    assert brightness.abs().max() < 1e-5
+    for values in colours:
+        assert abs(values.mean()) < 2e-3 and abs(values.std() - 0.1) < 2e-3
+        assert abs((values.abs() < 0.1).float().mean() - 0.683) < 0.01  # a normal distribution
+    flat = torch.cat([noise, other]).flatten(1)
+    similar = torch.corrcoef(flat) - torch.eye(100)
+    assert similar.abs().max() < 0.2  # of 1,536 values each
+
+
+def test_noise_leaves_grey_and_opacity_as_they_are() -> None:
+    draws = draw_augmentation(2, (4, 16, 16), rng(0, 0, "augment"), noise=25.5)
+    grey, batch = torch.rand(2, 1, 16, 16), torch.rand(2, 4, 16, 16)
+    assert torch.equal(add_noise(grey, draws), grey)
+    noise = add_noise(batch, draws) - batch
+    assert (noise[:, 3] == 0).all() and (noise[:, :3] != 0).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("augment", [None, "translate"])
+def test_d_sees_noise_on_real_images_and_on_samples(tmp_path, augment: str | None) -> None:
+    seen = []
+    for noise in (None, 12.75):
+        cfg = tiny_config(tmp_path, train={"augment": augment, "colour_noise": noise})
+        state = state_of(cfg)
+        inputs: list[torch.Tensor] = []
+        state.d.register_forward_pre_hook(lambda _, args, to=inputs: to.append(args[0].detach()))
+        one_step(state, cfg, torch.full((8, 3, 16, 16), 99, dtype=torch.uint8), None)
+        seen.append(inputs)
+    assert len(seen[0]) == len(seen[1]) == 3
+    for plain, noisy in zip(*seen, strict=True):
+        assert abs((noisy - plain).std() - 0.138) < 0.01  # of red, green and blue
 
 
 def test_augmented_share_rises_over_the_epochs(tmp_path) -> None:

@@ -32,10 +32,10 @@ COMPARED = {"num_steps": 6}
 ENDLESS = {"num_steps": 10**6, "checkpoint_every_steps": 10**6}
 COLLAPSING = {"num_steps": 100, "log_every_steps": 1, "sample_every_steps": 1,
               "on_collapse": "stop", "g_learning_rate": 1e-9, "d_learning_rate": 0.02}  # fmt: skip
-# flips and augmentation are drawn for the whole batch
+# flips, augmentation and noise are drawn for the whole batch
 ONE_STEP = {
     "data": {"flip": True},
-    "train": {"num_steps": 1, "augment": "diffaugment"},
+    "train": {"num_steps": 1, "augment": "diffaugment", "colour_noise": 8.0},
     "hardware": {"precision": "fp32"},
 }
 

@@ -129,9 +129,16 @@ class TrainConfig(Section):
     )
     augment_ramp_epochs: float | None = _setting(
         None,
-        "the share of images that are augmented rises from 0 to 1 over this many passes "
-        "through the data; null: 1 from the start",
+        "the share of images that are augmented, and the noise, rise from 0 over this many passes "
+        "through the data; null: all from the start",
         gt=0,
+    )
+    colour_noise: float | None = _setting(
+        None,
+        "standard deviation, in grey levels of 255, of noise on the colours (not the brightness) "
+        "of all images that D sees; hides from D that JPEG files have coarse colours",
+        gt=0,
+        le=255,
     )
     g_learning_rate: float = _setting(5e-4, "Adam, generator, at the start", gt=0, le=1)
     d_learning_rate: float = _setting(5e-4, "Adam, discriminator, at the start", gt=0, le=1)

@@ -1,8 +1,10 @@
-"""Differentiable augmentation (Zhao et al., 2020): colour, translation, cutout.
+"""Differentiable augmentation (Zhao et al., 2020): colour, translation, cutout; and noise.
 
-Real and fake images are augmented alike, so G does not learn to draw augmented images.
-Shapes: N images (N, C, H, W); draws (7, N), the random numbers of each image.
+Real and fake images are changed alike, so G does not learn to draw changed images.
+Shapes: N images (N, C, H, W); draws (10, N), the random numbers of each image.
 """
+
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from torch.nn.functional import pad
 
 from gan.config.sizes import largest_translation
 
+_FIELD = 512  # the side of the field that all noise is taken from
+
 
 def draw_augmentation(
     num: int,
@@ -18,12 +22,14 @@ def draw_augmentation(
     rng: np.random.Generator,
     share: float = 1.0,
     translate_pixels: int | None = None,
+    noise: float = 0.0,
 ) -> Tensor:
-    """Returns float32 (7, N): brightness, saturation and contrast in [0, 1), two shifts in pixels,
-    two centres of the cutout.
+    """Returns float32 (10, N): brightness, saturation and contrast in [0, 1), two shifts in pixels,
+    two centres of the cutout; where the noise starts, and its standard deviation.
 
-    On average, a share of the images has draws that change it; the others stay the same. The shifts
-    are by up to translate_pixels, or an eighth of a side.
+    On average, a share of the images has draws that augment it. The shifts are by up to
+    translate_pixels, or an eighth of a side. All images get noise, of a standard deviation of
+    `noise` times the share, in grey levels.
     """
     _, *sides = image_shape
     reaches = [translate_pixels or largest_translation(side) for side in sides]
@@ -35,11 +41,13 @@ def draw_augmentation(
     found = np.stack(draws, dtype=np.float32, casting="unsafe")
     unchanged = [*[0.5] * 3, 0, 0, *(-side for side in sides)]
     found[:, rng.random(num) >= share] = np.array(unchanged, np.float32)[:, None]
-    return torch.from_numpy(found)
+    starts = rng.integers(_FIELD, size=(2, num))
+    stds = np.full((1, num), noise * share / 127.5)
+    return torch.from_numpy(np.concatenate([found, starts, stds]).astype(np.float32))
 
 
 def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
-    """Shifts images (N, C, H, W), each by its column of (7, N), at most by an eighth of a side,
+    """Shifts images (N, C, H, W), each by its column of (10, N), at most by an eighth of a side,
     rounded.
 
     The border has the value `fill`. Black shows D the contrast, as `model.d_border` does.
@@ -56,14 +64,14 @@ def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
 
 def diffaugment(images: Tensor, draws: Tensor) -> Tensor:
     """Changes the colours of images (N, C, H, W), shifts them and cuts out a square, each by its
-    column of the draws (7, N)."""
+    column of the draws (10, N)."""
     brightness, saturation, contrast = draws[:3, :, None, None, None]
     images = images + (brightness - 0.5)
     grey = images.mean(1, keepdim=True)
     images = (images - grey) * (saturation * 2) + grey
     mean = images.mean((1, 2, 3), keepdim=True)
     images = (images - mean) * (contrast + 0.5) + mean
-    return _cut_out(translate(images, draws, fill=0.0), draws[5:])
+    return _cut_out(translate(images, draws, fill=0.0), draws[5:7])
 
 
 def _cut_out(images: Tensor, centres: Tensor) -> Tensor:
@@ -73,6 +81,33 @@ def _cut_out(images: Tensor, centres: Tensor) -> Tensor:
         for side, centre in zip(images.shape[2:], centres, strict=True)
     )
     return images * ~(rows[:, None, :, None] & columns[:, None, None, :])  # (N, 1, H, W)
+
+
+def add_noise(images: Tensor, draws: Tensor) -> Tensor:
+    """Adds Gaussian noise to the colours of images (N, C, H, W) and not to their brightness.
+
+    JPEG stores colours at half of the resolution, and D recognises samples by their finer colours.
+    Each image gets a part of one fixed field of noise, by its column of the draws (10, N). New
+    noise would have to come from a generator on the device, whose state a resumed run does not
+    have. Grey images stay the same, as does opacity.
+    """
+    channels, height, width = images.shape[1:]
+    if channels == 1:
+        return images
+    down, across = draws[7:9].long()[:, :, None, None]  # (N, 1, 1) each
+    rows = down + torch.arange(height, device=images.device)[:, None]
+    columns = across + torch.arange(width, device=images.device)
+    noise = _noise(channels, images.device)[rows % _FIELD, columns % _FIELD]  # (N, H, W, C)
+    return images + draws[9][:, None, None, None] * noise.permute(0, 3, 1, 2)
+
+
+@cache
+def _noise(channels: int, device: torch.device) -> Tensor:
+    """Returns the field (512, 512, C): noise of deviation 1 in Cb and Cr of JPEG's colours."""
+    field = np.random.default_rng(0).standard_normal((_FIELD, _FIELD, 2), dtype=np.float32)
+    colours = np.zeros((2, channels), np.float32)
+    colours[:, :3] = (0, -0.344136, 1.772), (1.402, -0.714136, 0)  # RGB of a unit of Cb, of Cr
+    return torch.from_numpy(field @ colours).to(device)
 
 
 AUGMENTATIONS = {"translate": translate, "diffaugment": diffaugment}

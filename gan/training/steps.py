@@ -15,7 +15,7 @@ from gan.config.settings import Config, TrainConfig
 from gan.latents import draw_latents, rng
 from gan.machine.precision import autocast, send
 from gan.machine.ranks import average_gradients
-from gan.nn.augment import AUGMENTATIONS, draw_augmentation
+from gan.nn.augment import AUGMENTATIONS, add_noise, draw_augmentation
 from gan.nn.discriminator import Logits
 from gan.nn.losses import LOSSES
 from gan.training.state import TrainState
@@ -54,7 +54,7 @@ def _inputs(
     if state.g.num_classes and labels is not None:
         # each fake gets the class of a real image, so both have the data's class frequencies
         inputs["labels"] = labels
-    if train.augment:
+    if train.augment or train.colour_noise:
         inputs["augmentation"] = _augmentation(state, cfg)
     return {name: send(tensor, state.device) for name, tensor in inputs.items()}
 
@@ -127,7 +127,7 @@ def ema_decay(train: TrainConfig, images_seen: int) -> float:
 
 
 def augmented_share(train: TrainConfig, state: TrainState) -> float:
-    """Returns the share of the images of a step that are augmented."""
+    """Returns the share of the images of a step that are augmented, and of the noise."""
     if train.augment_ramp_epochs is None:
         return 1.0
     return min(1.0, state.images_seen / (train.augment_ramp_epochs * state.num_images))
@@ -158,15 +158,19 @@ def _score(
     draws: Tensor | None,
     which_pass: str,
 ) -> Logits:
-    """Returns D's logits of images, which are augmented if the config says so, in float32."""
-    if draws is not None and cfg.train.augment:
-        images = AUGMENTATIONS[cfg.train.augment](images, draws[_PASSES.index(which_pass)])
+    """Returns D's logits of images, augmented and with noise if the config says so, in float32."""
+    if draws is not None:
+        own = draws[_PASSES.index(which_pass)]
+        if cfg.train.augment:
+            images = AUGMENTATIONS[cfg.train.augment](images, own)
+        if cfg.train.colour_noise:
+            images = add_noise(images, own)
     logits, class_logits = d(images, labels)
     return Logits(logits.float(), None if class_logits is None else class_logits.float())
 
 
 def _augmentation(state: TrainState, cfg: Config) -> Tensor:
-    """Returns this rank's slice (R, 7, N) of the draws of the whole batch, for each pass."""
+    """Returns this rank's slice (R, 10, N) of the draws of the whole batch, for each pass."""
     train, share = cfg.train, augmented_share(cfg.train, state)
     draws = [
         draw_augmentation(
@@ -175,6 +179,7 @@ def _augmentation(state: TrainState, cfg: Config) -> Tensor:
             rng(train.seed, state.step * _STREAMS + index, "augment"),
             share,
             train.translate_pixels,
+            train.colour_noise or 0.0,
         )
         for index in range(len(_PASSES))
     ]
