@@ -34,10 +34,30 @@ from gan.sampling import to_uint8
 BATCH = 128
 
 
-def noisy(std: float) -> Callable[[Tensor], Tensor]:
-    """Returns a function that adds noise with a standard deviation in grey levels."""
+def brightness(images: Tensor) -> Tensor:
+    """Returns the brightness (N, 1, H, W) of images (N, C, H, W), as JPEG defines it."""
+    if images.shape[1] == 1:
+        return images
+    return torch.einsum("c,nchw->nhw", torch.tensor([0.299, 0.587, 0.114]), images)[:, None]
+
+
+def joined(bright: Tensor, coloured: Tensor) -> Tensor:
+    """Returns images with the brightness of some and the colours of others, all (N, C, H, W)."""
+    return coloured + brightness(bright) - brightness(coloured)
+
+
+def noisy(std: float, *, part: str = "both") -> Callable[[Tensor], Tensor]:
+    """Returns a function that adds noise with a standard deviation in grey levels, to both the
+    brightness and the colours, or to one of these parts."""
     generator = torch.Generator().manual_seed(0)
-    return lambda images: images + torch.randn(images.shape, generator=generator) * (std / 127.5)
+
+    def change(images: Tensor) -> Tensor:
+        noised = images + torch.randn(images.shape, generator=generator) * (std / 127.5)
+        if part == "brightness":
+            return joined(noised, images)
+        return joined(images, noised) if part == "colours" else noised
+
+    return change
 
 
 def smooth(share: float) -> Callable[[Tensor], Tensor]:
@@ -65,8 +85,12 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "as in training": lambda images: images,
     "8 bits": lambda images: from_uint8(to_uint8(images)),
     "JPEG": jpeg,
+    "JPEG, its brightness alone": lambda images: joined(jpeg(images), images),
+    "JPEG, its colours alone": lambda images: joined(images, jpeg(images)),
     "grey": lambda images: images.mean(1, keepdim=True).expand_as(images),
     **{f"noise, {std} grey levels": noisy(std) for std in (1, 2, 4, 8)},
+    "noise, 4 grey levels, in brightness": noisy(4, part="brightness"),
+    "noise, 4 grey levels, in colours": noisy(4, part="colours"),
     **{f"frequencies up to {share:.0%}": smooth(share) for share in (0.8, 0.6, 0.4, 0.2)},
 }
 

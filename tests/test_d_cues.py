@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from d_cues import CHANGES, main
+from d_cues import CHANGES, brightness, main
 
 from gan.training.loop import train
 from tests.conftest import tiny_config
@@ -37,6 +37,14 @@ def test_changes_do_what_they_say() -> None:
     spectrum = torch.fft.fft2(CHANGES["frequencies up to 40%"](images)).abs().mean((0, 1))
     assert spectrum[0, 6] > 1 and spectrum[0, 7] < 1e-4  # of 16, the highest frequency
     assert abs((CHANGES["noise, 4 grey levels"](images) - images).std() * 127.5 - 4) < 0.1
+    for kept, lost in (("brightness", "colours"), ("colours", "brightness")):
+        for change in (f"JPEG, its {lost} alone", f"noise, 4 grey levels, in {lost}"):
+            moved = CHANGES[change](images) - images
+            differs = moved - brightness(moved), brightness(moved)
+            of = dict(zip(("colours", "brightness"), differs, strict=True))
+            assert of[kept].abs().max() < 1e-5 < 0.005 < of[lost].std()
+    grey = images[:, :1]
+    assert torch.allclose(CHANGES["JPEG, its colours alone"](grey), grey, atol=1e-6)
     assert torch.equal(CHANGES["8 bits"](images), CHANGES["8 bits"](CHANGES["8 bits"](images)))
     smooth = CHANGES["frequencies up to 20%"](images)
     lost = [
