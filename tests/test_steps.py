@@ -331,8 +331,7 @@ YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5],
 def test_noise_is_gaussian_and_of_its_own_for_each_image() -> None:
     batch = torch.rand(50, 3, 24, 32)
     draws = [
-        draw_augmentation(50, (3, 24, 32), rng(0, step, "augment"), share=0.5, noise=25.5)
-        for step in (0, 1)
+        draw_augmentation(50, (3, 24, 32), rng(0, step, "augment"), noise=12.75) for step in (0, 1)
     ]
     noise, other = (add_noise(batch, own) - batch for own in draws)
     assert torch.equal(noise, add_noise(batch, draws[0]) - batch)
@@ -344,6 +343,13 @@ def test_noise_is_gaussian_and_of_its_own_for_each_image() -> None:
     flat = torch.cat([noise, other]).flatten(1)
     similar = torch.corrcoef(flat) - torch.eye(100)
     assert similar.abs().max() < 0.2  # of 1,536 values each
+
+
+def test_a_share_of_the_images_gets_noise() -> None:
+    draws = draw_augmentation(1000, (3, 16, 16), rng(0, 0, "augment"), share=0.3, noise=8.0)
+    noise = add_noise(torch.zeros(1000, 3, 16, 16), draws).flatten(1).std(1) * 127.5
+    assert abs((noise > 0).float().mean() - 0.3) < 0.05
+    assert noise[noise > 0].min() > 8
 
 
 def test_noise_leaves_grey_and_opacity_as_they_are() -> None:

@@ -129,8 +129,8 @@ class TrainConfig(Section):
     )
     augment_ramp_epochs: float | None = _setting(
         None,
-        "the share of images that are augmented, and the noise, rise from 0 over this many passes "
-        "through the data; null: all from the start",
+        "the share of images that are augmented (and get colour_noise) rises from 0 to 1 over this "
+        "many passes through the data; null: 1 from the start",
         gt=0,
     )
     colour_noise: float | None = _setting(

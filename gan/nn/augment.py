@@ -27,9 +27,8 @@ def draw_augmentation(
     """Returns float32 (10, N): brightness, saturation and contrast in [0, 1), two shifts in pixels,
     two centres of the cutout; where the noise starts, and its standard deviation.
 
-    On average, a share of the images has draws that augment it. The shifts are by up to
-    translate_pixels, or an eighth of a side. All images get noise, of a standard deviation of
-    `noise` times the share, in grey levels.
+    On average, a share of the images has draws that change it; the others stay the same. The shifts
+    are by up to translate_pixels, or an eighth of a side. `noise` is in grey levels.
     """
     _, *sides = image_shape
     reaches = [translate_pixels or largest_translation(side) for side in sides]
@@ -40,9 +39,10 @@ def draw_augmentation(
     ]
     found = np.stack(draws, dtype=np.float32, casting="unsafe")
     unchanged = [*[0.5] * 3, 0, 0, *(-side for side in sides)]
-    found[:, rng.random(num) >= share] = np.array(unchanged, np.float32)[:, None]
+    is_changed = rng.random(num) < share
+    found[:, ~is_changed] = np.array(unchanged, np.float32)[:, None]
     starts = rng.integers(_FIELD, size=(2, num))
-    stds = np.full((1, num), noise * share / 127.5)
+    stds = is_changed[None] * (noise / 127.5)
     return torch.from_numpy(np.concatenate([found, starts, stds]).astype(np.float32))
 
 

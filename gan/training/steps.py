@@ -127,7 +127,7 @@ def ema_decay(train: TrainConfig, images_seen: int) -> float:
 
 
 def augmented_share(train: TrainConfig, state: TrainState) -> float:
-    """Returns the share of the images of a step that are augmented, and of the noise."""
+    """Returns the share of the images of a step that are augmented or get noise."""
     if train.augment_ramp_epochs is None:
         return 1.0
     return min(1.0, state.images_seen / (train.augment_ramp_epochs * state.num_images))
