@@ -136,7 +136,7 @@ class TrainConfig(Section):
     colour_noise: float | None = _setting(
         None,
         "standard deviation, in grey levels of 255, of noise on the colours (not the brightness) "
-        "of all images that D sees; hides from D that JPEG files have coarse colours",
+        "of the images that D sees; hides from D that JPEG files have coarse colours",
         gt=0,
         le=255,
     )
