@@ -25,7 +25,7 @@ from gan.data.pack import PackedImages, pack
 from gan.errors import one_message
 from gan.latents import draw_latents
 from gan.metrics.reference import held_out_images
-from gan.nn.augment import AUGMENTATIONS, add_noise, draw_augmentation
+from gan.nn.augment import as_d_sees, draw_augmentation
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
 from gan.pretrained.load import load_generator
@@ -126,11 +126,7 @@ def logits(d: Discriminator, cfg: Config, images: Tensor, labels: Tensor | None)
         translate_pixels=train.translate_pixels,
         noise=train.colour_noise or 0.0,
     )
-    if train.augment:
-        images = AUGMENTATIONS[train.augment](images, draws)
-    if train.colour_noise:
-        images = add_noise(images, draws)
-    return d(images, labels).logits
+    return d(as_d_sees(images, draws, train), labels).logits
 
 
 def table(run: str, data_root: str | None, num: int) -> Iterator[str]:

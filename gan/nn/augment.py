@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gan.config.settings import TrainConfig
 from gan.config.sizes import largest_translation
 
 _FIELD = 512  # the side of the field that all noise is taken from
@@ -111,3 +112,10 @@ def _noise(channels: int, device: torch.device) -> Tensor:
 
 
 AUGMENTATIONS = {"translate": translate, "diffaugment": diffaugment}
+
+
+def as_d_sees(images: Tensor, draws: Tensor, train: TrainConfig) -> Tensor:
+    """Returns images (N, C, H, W) augmented and with noise, if the config says so."""
+    if train.augment:
+        images = AUGMENTATIONS[train.augment](images, draws)
+    return add_noise(images, draws) if train.colour_noise else images

@@ -15,7 +15,7 @@ from gan.config.settings import Config, TrainConfig
 from gan.latents import draw_latents, rng
 from gan.machine.precision import autocast, send
 from gan.machine.ranks import average_gradients
-from gan.nn.augment import AUGMENTATIONS, add_noise, draw_augmentation
+from gan.nn.augment import as_d_sees, draw_augmentation
 from gan.nn.discriminator import Logits
 from gan.nn.losses import LOSSES
 from gan.training.state import TrainState
@@ -160,11 +160,7 @@ def _score(
 ) -> Logits:
     """Returns D's logits of images, augmented and with noise if the config says so, in float32."""
     if draws is not None:
-        own = draws[_PASSES.index(which_pass)]
-        if cfg.train.augment:
-            images = AUGMENTATIONS[cfg.train.augment](images, own)
-        if cfg.train.colour_noise:
-            images = add_noise(images, own)
+        images = as_d_sees(images, draws[_PASSES.index(which_pass)], cfg.train)
     logits, class_logits = d(images, labels)
     return Logits(logits.float(), None if class_logits is None else class_logits.float())
 
