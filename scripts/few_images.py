@@ -58,18 +58,20 @@ def make_folder(images: np.ndarray, size: int, folder: Path) -> None:
         to_pil(images[number].transpose(1, 2, 0)).save(folder / f"{number:06}.png")
 
 
-def measure(trained: Trained, own: PackedImages, name: str, num: int) -> Record:
-    """Scores samples against all images of config `name`, and compares them with the `own` ones of
-    the training."""
+def measure(trained: Trained, own: PackedImages, name: str, num: int) -> dict[str, Record]:
+    """Scores samples against all images of config `name`, by two networks, and compares them with
+    the `own` ones of the training."""
     data = load_config(CONFIGS / f"{name}.yaml").data
-    network = choose_network(data, CPU, NETWORKS[name])
-    packed = pack(open_source(data), data)
-    reference = make_reference(packed, held_out_images(data), network, num=num, seed=0)
-    images = trained.images(trained.latents(reference.num, seed=0))
-    found = score(images, reference)
-    names = ("frechet_distance", "precision", "recall")
-    copies = memorisation(images, replace(reference, train=own, floor_rows=None))
-    return {name: found[name] for name in names} | copies
+    packed, held_out = pack(open_source(data), data), held_out_images(data)
+    measured = {}
+    for key, network_name in {"values": NETWORKS[name], "photos": "photos"}.items():
+        network = choose_network(data, CPU, network_name)
+        reference = make_reference(packed, held_out, network, num=num, seed=0)
+        images = trained.images(trained.latents(reference.num, seed=0))
+        found = score(images, reference)
+        measured[key] = {n: found[n] for n in ("frechet_distance", "precision", "recall")}
+    measured["values"] |= memorisation(images, replace(reference, train=own, floor_rows=None))
+    return measured
 
 
 def sheet(trained: Trained, own: PackedImages) -> np.ndarray:
@@ -105,7 +107,7 @@ def run(
         "cpu_minutes": None if resumed else minutes,  # an earlier call has trained a part
         "commit": source_commit(),
         "machine": machine(),
-        "values": measure(trained, own, data, num),
+        **measure(trained, own, data, num),
     }
 
 
@@ -117,17 +119,20 @@ def run_dir_of(runs: Path, data: str, size: int, recipe: str, images: int) -> Pa
 def table(records: list[Record]) -> str:
     """Returns a table of trainings: by data, size and images seen, then as they were made."""
     lines = [
-        "| data | your images | recipe | images seen | distance | precision | recall "
+        "| data | your images | recipe | images seen | distance | precision | recall | `photos` "
         "| near-duplicates | CPU minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for record in sorted(records, key=lambda r: (r["data"], r["size"], r["images"])):
         at, minutes = record["values"], record["cpu_minutes"]
+        # the first records have no `photos`
+        photos = f"{record['photos']['frechet_distance']:.1f}" if "photos" in record else ""
+        copies = f"{at['near_copies']:.0%}"
         lines.append(
             f"| {record['data']} | {record['size']:,} | `{record['recipe']}` "
             f"| {record['images']:,} "
             f"| {at['frechet_distance']:.1f} | {at['precision']:.2f} | {at['recall']:.2f} "
-            f"| {at['near_copies']:.0%} | {'' if minutes is None else f'{minutes:.1f}'} |"
+            f"| {photos} | {copies} | {'' if minutes is None else f'{minutes:.1f}'} |"
         )
     return "\n".join([*lines, ""])
 

@@ -39,6 +39,7 @@ def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> Non
         few(folder, "celeba64", "--size", 5, "--size", 12)
     records = [json.loads(line) for line in (folder / "records.jsonl").open()]
     assert [record["size"] for record in records] == [5, 12]
+    assert all(record["photos"]["frechet_distance"] > 0 for record in records)
     smaller, larger = (
         {p.name for p in (folder / "runs" / "celeba64" / f"{n}_images").iterdir()} for n in (5, 12)
     )
@@ -57,7 +58,7 @@ def test_samples_that_repeat_the_folder_are_near_copies(folder: Path) -> None:
     data = trained.cfg.data.model_copy(update={"root": str(runs / "12_images")})
     own = few_images.pack(few_images.open_source(data), data)
     object.__setattr__(trained, "images", lambda z, labels=None: own.images[:10].repeat(2, axis=0))
-    copied = few_images.measure(trained, own, "celeba64", num=20)
+    copied = few_images.measure(trained, own, "celeba64", num=20)["values"]
     assert copied["near_copies"] == 1 and copied["nearest_training"] == 0
 
 
