@@ -24,7 +24,7 @@ data: {source: folder, image_size: 16, channels: 3, flip: true}
 model: {g_width: 8, d_width: 8, z_dim: 16}
 train:
   batch_size: 16
-  augment: diffaugment
+  augment: translate
   log_every_steps: 5
   sample_every_steps: 40
   checkpoint_every_steps: 20

@@ -51,7 +51,7 @@ def test_recorded_steps_equal_plain_ones_bit_for_bit(
     cfg = tiny_config(
         tmp_path,
         model={"upsample": upsample, "conditional": True},
-        train={"loss": loss, "augment": "diffaugment", "colour_noise": 8.0},
+        train={"loss": loss, "augment": "translate", "colour_noise": 8.0},
     )
     recorded, plain = state_of(cfg), state_of(cfg)
     assert recorded.replay
@@ -65,7 +65,7 @@ def test_step_does_not_synchronise_with_the_gpu(tmp_path: Path) -> None:
         tmp_path,
         data={"flip": True},
         model={"conditional": True},
-        train={"augment": "diffaugment", "colour_noise": 8.0, "class_loss_weight": 0.5},
+        train={"augment": "translate", "colour_noise": 8.0, "class_loss_weight": 0.5},
     )
     packed = pack(open_source(cfg.data), cfg.data)
     stream = batches(packed, 8, seed=0, flip=True, device=GPU)
@@ -97,7 +97,7 @@ def last_checkpoint(run_dir: Path) -> str:
 
 
 def test_resumed_run_equals_unbroken_run(tmp_path: Path) -> None:
-    sections = {"model": {"g_width": 32, "d_width": 32}, "train": {"augment": "diffaugment"}}
+    sections = {"model": {"g_width": 32, "d_width": 32}, "train": {"augment": "translate"}}
     for name, ends in (("whole", (10,)), ("cut", (5, 6, 10))):
         for num_steps in ends:
             cut = {**sections, "train": {**sections["train"], "num_steps": num_steps}}

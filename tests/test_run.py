@@ -88,7 +88,7 @@ def sums(run_dir: Path) -> dict[str, str]:
 
 def test_resumed_run_equals_unbroken_run(config: Path, tmp_path: Path) -> None:
     """To the sha256 of the checkpoint, across processes, in the middle of an epoch."""
-    sets = ["--set", "model.conditional=true", "--set", "train.augment=diffaugment",
+    sets = ["--set", "model.conditional=true", "--set", "train.augment=translate",
             "--set", "train.colour_noise=8", "--set", "train.class_loss_weight=0.5",
             "--set", "data.flip=true", "--set", "train.checkpoint_every_steps=4"]  # fmt: skip
 

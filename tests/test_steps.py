@@ -11,7 +11,7 @@ from gan.config.settings import Config
 from gan.latents import draw_latents, rng
 from gan.machine.precision import Precision
 from gan.machine.ranks import Ranks
-from gan.nn.augment import AUGMENTATIONS, add_noise, diffaugment, draw_augmentation, translate
+from gan.nn.augment import AUGMENTATIONS, add_noise, draw_augmentation, translate
 from gan.training.state import TrainState, all_finite, make_state, settle
 from gan.training.steps import (
     _augmentation,
@@ -140,7 +140,7 @@ def test_every_recipe_takes_a_finite_step(tmp_path, loss: str, conditional: bool
     cfg = tiny_config(
         tmp_path,
         model={"conditional": conditional},
-        train={"loss": loss, "augment": "diffaugment"},
+        train={"loss": loss, "augment": "translate"},
     )
     for precision in (FP32, BF16):
         state = state_of(cfg, precision)
@@ -270,8 +270,8 @@ def test_augmentation_is_differentiable_and_a_function_of_its_draws(augment) -> 
 
 def test_translation_moves_each_image_by_its_own_draw() -> None:
     batch = torch.rand(2, 3, 16, 16)
-    draws = torch.full((10, 2), 0.5)
-    draws[3:5] = torch.tensor([[2, -1], [0, -2]])  # rows and columns
+    draws = torch.full((5, 2), 0.5)
+    draws[:2] = torch.tensor([[2, -1], [0, -2]])  # rows and columns
     first, second = translate(batch, draws)
     assert torch.equal(first[:, :14], batch[0, :, 2:]) and (first[:, 14:] == -1).all()
     assert torch.equal(second[:, 1:, 2:], batch[1, :, :15, :14])
@@ -301,18 +301,7 @@ def test_d_sees_contrast_only_beside_a_black_border(
 @pytest.mark.parametrize(("pixels", "reach"), [(None, 4), (1, 1), (3, 3)])
 def test_translation_reaches_the_given_pixels(pixels: int | None, reach: int) -> None:
     draws = draw_augmentation(500, (3, 32, 32), rng(0, 0, "augment"), translate_pixels=pixels)
-    assert draws[3:5].unique().tolist() == [*range(-reach, reach + 1)]
-
-
-def test_augmentation_cuts_out_a_quarter_and_shifts_by_an_eighth() -> None:
-    white = torch.ones(500, 1, 32, 32)
-    out = diffaugment(white, draw_augmentation(500, (1, 32, 32), rng(0, 0, "augment")))
-    zero = (out == 0).float()
-    # the image's border cuts a 16x16 square around a random point to 3/4 of a side on average;
-    # a shift by up to 4 pixels adds a border
-    assert 0.12 < zero.mean() < 0.30
-    assert zero.sum((1, 2, 3)).max() <= 16 * 16 + 32 * 8
-    assert zero[:, :, 4:-4, 4:-4].mean((1, 2, 3)).max() <= 16 * 16 / (24 * 24) + 1e-6
+    assert draws[:2].unique().tolist() == [*range(-reach, reach + 1)]
 
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS.values())
@@ -385,7 +374,7 @@ def test_augmented_share_rises_over_the_epochs(tmp_path) -> None:
 
 
 def test_ranks_use_slices_of_the_augmentation_of_the_whole_batch(tmp_path) -> None:
-    cfg = tiny_config(tmp_path, train={"augment": "diffaugment"})
+    cfg = tiny_config(tmp_path, train={"augment": "translate"})
     whole, *parts = (
         _augmentation(make_state(cfg, 0, CPU, FP32, ranks), cfg)
         for ranks in (Ranks(0, 1), Ranks(0, 2), Ranks(1, 2))

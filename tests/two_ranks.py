@@ -35,7 +35,7 @@ COLLAPSING = {"num_steps": 100, "log_every_steps": 1, "sample_every_steps": 1,
 # flips, augmentation and noise are drawn for the whole batch
 ONE_STEP = {
     "data": {"flip": True},
-    "train": {"num_steps": 1, "augment": "diffaugment", "colour_noise": 8.0},
+    "train": {"num_steps": 1, "augment": "translate", "colour_noise": 8.0},
     "hardware": {"precision": "fp32"},
 }
 

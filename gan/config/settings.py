@@ -119,10 +119,8 @@ class TrainConfig(Section):
         "weight of D's auxiliary classification loss on real images; needs model.conditional",
         ge=0,
     )
-    augment: Literal["translate", "diffaugment"] | None = _setting(
-        None,
-        "differentiable augmentation of all images that D sees; diffaugment: colour, "
-        "translation, cutout",
+    augment: Literal["translate"] | None = _setting(
+        None, "translate: shift all images that D sees at random"
     )
     translate_pixels: int | None = _setting(
         None, "largest translation of augment; null: an eighth of the side", ge=1

@@ -1,7 +1,7 @@
-"""Differentiable augmentation (Zhao et al., 2020): colour, translation, cutout; and noise.
+"""What D sees: images that are shifted (Zhao et al., 2020), and noise on their colours.
 
 Real and fake images are changed alike, so G does not learn to draw changed images.
-Shapes: N images (N, C, H, W); draws (10, N), the random numbers of each image.
+Shapes: N images (N, C, H, W); draws (5, N), the random numbers of each image.
 """
 
 from functools import cache
@@ -25,81 +25,52 @@ def draw_augmentation(
     translate_pixels: int | None = None,
     noise: float = 0.0,
 ) -> Tensor:
-    """Returns float32 (10, N): brightness, saturation and contrast in [0, 1), two shifts in pixels,
-    two centres of the cutout; where the noise starts, and its standard deviation.
+    """Returns float32 (5, N): two shifts in pixels, where the noise starts, and its deviation.
 
     On average, a share of the images has draws that change it; the others stay the same. The shifts
     are by up to translate_pixels, or an eighth of a side. `noise` is in grey levels.
     """
     _, *sides = image_shape
     reaches = [translate_pixels or largest_translation(side) for side in sides]
-    draws = [
-        *rng.random((3, num), dtype=np.float32),
-        *(rng.integers(-reach, reach + 1, num) for reach in reaches),
-        *(rng.integers(0, side + 1, num) for side in sides),
-    ]
-    found = np.stack(draws, dtype=np.float32, casting="unsafe")
-    unchanged = [*[0.5] * 3, 0, 0, *(-side for side in sides)]
     is_changed = rng.random(num) < share
-    found[:, ~is_changed] = np.array(unchanged, np.float32)[:, None]
+    shifts = [rng.integers(-reach, reach + 1, num) * is_changed for reach in reaches]
     starts = rng.integers(_FIELD, size=(2, num))
-    stds = is_changed[None] * (noise / 127.5)
-    return torch.from_numpy(np.concatenate([found, starts, stds]).astype(np.float32))
+    stds = is_changed * (noise / 127.5)
+    return torch.from_numpy(np.stack([*shifts, *starts, stds]).astype(np.float32))
 
 
-def translate(images: Tensor, draws: Tensor, fill: float = -1.0) -> Tensor:
-    """Shifts images (N, C, H, W), each by its column of (10, N), at most by an eighth of a side,
+def translate(images: Tensor, draws: Tensor) -> Tensor:
+    """Shifts images (N, C, H, W), each by its column of (5, N), at most by an eighth of a side,
     rounded.
 
-    The border has the value `fill`. Black shows D the contrast, as `model.d_border` does.
+    The border is black, which shows D the contrast, as `model.d_border` does.
     """
     num, _, height, width = images.shape
-    down, across = draws[3:5].long()[:, :, None, None]  # (N, 1, 1) each
+    down, across = draws[:2].long()[:, :, None, None]  # (N, 1, 1) each
     above, left = largest_translation(height), largest_translation(width)
-    padded = pad(images, (left, left, above, above), value=fill)
+    padded = pad(images, (left, left, above, above), value=-1.0)
     image = torch.arange(num, device=images.device)[:, None, None]
     rows = above + down + torch.arange(height, device=images.device)[:, None]
     columns = left + across + torch.arange(width, device=images.device)
     return padded.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
 
 
-def diffaugment(images: Tensor, draws: Tensor) -> Tensor:
-    """Changes the colours of images (N, C, H, W), shifts them and cuts out a square, each by its
-    column of the draws (10, N)."""
-    brightness, saturation, contrast = draws[:3, :, None, None, None]
-    images = images + (brightness - 0.5)
-    grey = images.mean(1, keepdim=True)
-    images = (images - grey) * (saturation * 2) + grey
-    mean = images.mean((1, 2, 3), keepdim=True)
-    images = (images - mean) * (contrast + 0.5) + mean
-    return _cut_out(translate(images, draws, fill=0.0), draws[5:7])
-
-
-def _cut_out(images: Tensor, centres: Tensor) -> Tensor:
-    """Sets a square of half a side around each centre (2, N) to zero."""
-    rows, columns = (
-        (torch.arange(side, device=images.device) - centre[:, None]).abs() * 4 < side  # (N, side)
-        for side, centre in zip(images.shape[2:], centres, strict=True)
-    )
-    return images * ~(rows[:, None, :, None] & columns[:, None, None, :])  # (N, 1, H, W)
-
-
 def add_noise(images: Tensor, draws: Tensor) -> Tensor:
     """Adds Gaussian noise to the colours of images (N, C, H, W) and not to their brightness.
 
     JPEG stores colours at half of the resolution, and D recognises samples by their finer colours.
-    Each image gets a part of one fixed field of noise, by its column of the draws (10, N). New
+    Each image gets a part of one fixed field of noise, by its column of the draws (5, N). New
     noise would have to come from a generator on the device, whose state a resumed run does not
     have. Grey images stay the same, as does opacity.
     """
     channels, height, width = images.shape[1:]
     if channels == 1:
         return images
-    down, across = draws[7:9].long()[:, :, None, None]  # (N, 1, 1) each
+    down, across = draws[2:4].long()[:, :, None, None]  # (N, 1, 1) each
     rows = down + torch.arange(height, device=images.device)[:, None]
     columns = across + torch.arange(width, device=images.device)
     noise = _noise(channels, images.device)[rows % _FIELD, columns % _FIELD]  # (N, H, W, C)
-    return images + draws[9][:, None, None, None] * noise.permute(0, 3, 1, 2)
+    return images + draws[4][:, None, None, None] * noise.permute(0, 3, 1, 2)
 
 
 @cache
@@ -111,7 +82,7 @@ def _noise(channels: int, device: torch.device) -> Tensor:
     return torch.from_numpy(field @ colours).to(device)
 
 
-AUGMENTATIONS = {"translate": translate, "diffaugment": diffaugment}
+AUGMENTATIONS = {"translate": translate}
 
 
 def as_d_sees(images: Tensor, draws: Tensor, train: TrainConfig) -> Tensor:

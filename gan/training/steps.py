@@ -166,7 +166,7 @@ def _score(
 
 
 def _augmentation(state: TrainState, cfg: Config) -> Tensor:
-    """Returns this rank's slice (R, 10, N) of the draws of the whole batch, for each pass."""
+    """Returns this rank's slice (R, 5, N) of the draws of the whole batch, for each pass."""
     train, share = cfg.train, augmented_share(cfg.train, state)
     draws = [
         draw_augmentation(
