@@ -31,7 +31,7 @@ from gan.analysis.nearest import nearest_training
 from gan.config.reader import load_config
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.metrics.reference import choose_network, held_out_images, make_reference
+from gan.metrics.reference import Reference, choose_network, held_out_images, make_reference
 from gan.metrics.scores import score
 from gan.pretrained.load import load_generator
 from gan.pretrained.trained import Trained
@@ -63,15 +63,18 @@ def measure(trained: Trained, own: PackedImages, name: str, num: int) -> dict[st
     the `own` ones of the training."""
     data = load_config(CONFIGS / f"{name}.yaml").data
     packed, held_out = pack(open_source(data), data), held_out_images(data)
-    measured = {}
-    for key, network_name in {"values": NETWORKS[name], "photos": "photos"}.items():
-        network = choose_network(data, CPU, network_name)
-        reference = make_reference(packed, held_out, network, num=num, seed=0)
-        images = trained.images(trained.latents(reference.num, seed=0))
-        found = score(images, reference)
-        measured[key] = {n: found[n] for n in ("frechet_distance", "precision", "recall")}
-    measured["values"] |= memorisation(images, replace(reference, train=own, floor_rows=None))
-    return measured
+    own_network, photos = (
+        make_reference(packed, held_out, choose_network(data, CPU, network), num=num, seed=0)
+        for network in (NETWORKS[name], "photos")
+    )
+    images = trained.images(trained.latents(own_network.num, seed=0))
+    copies = memorisation(images, replace(own_network, train=own, floor_rows=None))
+    return {"values": _scores(images, own_network) | copies, "photos": _scores(images, photos)}
+
+
+def _scores(images: np.ndarray, reference: Reference) -> Record:
+    found = score(images, reference)
+    return {name: found[name] for name in ("frechet_distance", "precision", "recall")}
 
 
 def sheet(trained: Trained, own: PackedImages) -> np.ndarray:
