@@ -23,7 +23,7 @@ def test_low_frequencies_have_no_energy_at_the_stride_and_noise_has_its_share() 
 
 def test_command_writes_table_and_figure(tmp_path: Path) -> None:
     words = [
-        "--config", "configs/quickstart.yaml", "--num-steps", 2, "--seeds", 1, "--num", 300,
+        "--config", "configs/quickstart.yaml", "--num-steps", 2, "--seeds", 1, "--num", 60,
         "--docs", tmp_path / "docs", "--runs", tmp_path / "runs",
         "--set", f"data.root={tmp_path}", "--set", "train.log_every_steps=1",
         "--set", "model.g_width=2", "--set", "model.d_width=2",

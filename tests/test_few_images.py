@@ -1,6 +1,8 @@
 """scripts/few_images.py on drawn images."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import few_images
@@ -9,24 +11,36 @@ import yaml
 from click.testing import CliRunner
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place for the records and pages of the script, which takes drawn images for faces."""
-    data = {"source": "synthetic", "image_size": 64, "channels": 3, "root": str(tmp_path)}
-    (tmp_path / "celeba64.yaml").write_text(yaml.safe_dump({"data": data}))
+@contextmanager
+def inside(place: Path) -> Iterator[None]:
+    """The script writes its records and pages to `place`, and takes drawn images for faces."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "CONFIGS": place,
+            "NETWORKS": {"celeba64": "photos"},
+            "RECORDS": place / "records.jsonl",
+            "PAGE": place / "page.md",
+            "NOTEBOOK": place / "notebook.md",
+            "FIGURE": place / "figure.png",
+            "require_clean_source": lambda: None,
+        }.items():
+            patch.setattr(few_images, name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records, pages and runs of two trainings; tests only read them."""
+    place = tmp_path_factory.mktemp("few_images")
+    data = {"source": "synthetic", "image_size": 64, "channels": 3, "root": str(place)}
+    (place / "celeba64.yaml").write_text(yaml.safe_dump({"data": data}))
     for name in ("page.md", "notebook.md"):
-        (tmp_path / name).write_text(f"# Page\n{few_images.BEGIN}\n<!-- end -->\nText\n")
-    for name, value in {
-        "CONFIGS": tmp_path,
-        "NETWORKS": {"celeba64": "photos"},
-        "RECORDS": tmp_path / "records.jsonl",
-        "PAGE": tmp_path / "page.md",
-        "NOTEBOOK": tmp_path / "notebook.md",
-        "FIGURE": tmp_path / "figure.png",
-        "require_clean_source": lambda: None,
-    }.items():
-        monkeypatch.setattr(few_images, name, value)
-    return tmp_path
+        (place / name).write_text(f"# Page\n{few_images.BEGIN}\n<!-- end -->\nText\n")
+    with inside(place):
+        for _ in range(2):
+            few(place, "celeba64", "--size", 5, "--size", 12)
+        few(place)
+    return place
 
 
 def few(folder: Path, *words: object) -> None:
@@ -35,8 +49,6 @@ def few(folder: Path, *words: object) -> None:
 
 
 def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> None:
-    for _ in range(2):
-        few(folder, "celeba64", "--size", 5, "--size", 12)
     records = [json.loads(line) for line in (folder / "records.jsonl").open()]
     assert [record["size"] for record in records] == [5, 12]
     assert all(record["photos"]["frechet_distance"] > 0 for record in records)
@@ -44,7 +56,9 @@ def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> Non
         {p.name for p in (folder / "runs" / "celeba64" / f"{n}_images").iterdir()} for n in (5, 12)
     )
     assert len(smaller) == 5 and len(larger) == 12 and smaller < larger
-    few(folder)
+
+
+def test_the_page_has_the_trainings(folder: Path) -> None:
     page = (folder / "page.md").read_text()
     assert all(f"\n| celeba64 | {size} | `folder` | 16 |" in page for size in (5, 12))
     assert page.endswith("\nText\n")
@@ -52,13 +66,13 @@ def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> Non
 
 
 def test_samples_that_repeat_the_folder_are_near_copies(folder: Path) -> None:
-    few(folder, "celeba64", "--size", 12)
     runs = folder / "runs" / "celeba64"
     trained = few_images.load_generator(runs / "12_folder_16", few_images.CPU)
     data = trained.cfg.data.model_copy(update={"root": str(runs / "12_images")})
     own = few_images.pack(few_images.open_source(data), data)
     object.__setattr__(trained, "images", lambda z, labels=None: own.images[:10].repeat(2, axis=0))
-    copied = few_images.measure(trained, own, "celeba64", num=20)["values"]
+    with inside(folder):
+        copied = few_images.measure(trained, own, "celeba64", num=20)["values"]
     assert copied["near_copies"] == 1 and copied["nearest_training"] == 0
 
 
