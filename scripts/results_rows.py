@@ -85,7 +85,7 @@ ROWS = {
     **_compared("CIFAR-10", "cifar10", 128_000, 32, "photos"),
     **_longer("CIFAR-10", "cifar10", 12_000, "photos"),
     **_longer_baselines("CIFAR-10", "cifar10", 12_000, 32),
-    **_longer("CIFAR-10", "cifar10", 93_750, "photos", "longest"),
+    **_longer("CIFAR-10", "cifar10", 32_000, "photos", "longest"),
     **_compared("CelebA, 64 pixels", "celeba64", 64_000, 16, "photos"),
     **_longer("CelebA, 64 pixels", "celeba64", 21_681, "photos"),
     **_longer_baselines("CelebA, 64 pixels", "celeba64", 21_681, 16),
