@@ -15,10 +15,10 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 Curve = list[tuple[int, list[float]]]  # images seen, and the distance of each seed
 
-# Okabe and Ito's palette without its pale colours, for colour-blind readers
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Okabe and Ito's palette for colour-blind readers, with brown for its yellow, which is pale
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A4B1E")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1)),
-          (0, (2, 2)))  # fmt: skip
+          (0, (2, 2)), (0, (1, 3)))  # fmt: skip
 
 
 def draw_curves(rows: dict[str, list[Seed]], path: Path) -> None:

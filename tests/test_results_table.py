@@ -78,13 +78,13 @@ def test_no_two_curves_have_the_same_colour(
     drawn: list = []
     monkeypatch.setattr(results_curves.plt, "close", drawn.append)
     monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)  # takes seconds
-    rows = {f"row {number}": [seed(0, number + 1.0)] for number in range(7)}
+    rows = {f"row {number}": [seed(0, number + 1.0)] for number in range(8)}
     results_curves.draw_curves(rows, tmp_path / "curves.png")
     (figure,) = drawn
     (axis,) = figure.axes
-    assert len({line.get_color() for line in axis.lines}) == len(axis.lines) == 8
+    assert len({line.get_color() for line in axis.lines}) == len(axis.lines) == 9
     with pytest.raises(ValueError, match="shorter than argument"):
-        results_curves.draw_curves({**rows, "row 7": [seed(0, 8.0)]}, tmp_path / "curves.png")
+        results_curves.draw_curves({**rows, "row 8": [seed(0, 9.0)]}, tmp_path / "curves.png")
 
 
 def test_opening_table_has_the_best_rate_of_the_fair_baseline(script: ModuleType) -> None:
