@@ -23,7 +23,7 @@ COMMANDS = [
 ]
 SHORT = [
     "--set", "train.num_steps=2", "--set", "train.batch_size=4", "--set", "model.g_width=2",
-    "--set", "model.d_width=2", "--set", "train.evaluate_every_steps=null",
+    "--set", "model.d_width=2",
 ]  # fmt: skip
 
 
