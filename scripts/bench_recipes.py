@@ -23,7 +23,7 @@ from gan.config.reader import load_config
 from gan.config.settings import Config
 from gan.data.datasets import open_source
 from gan.data.pack import pack
-from gan.pretrained.load import load_generator
+from gan.pretrained.load import load_generator, read_source
 from gan.training.loop import train
 from gan.training.run import Ending
 from gan.training.run_dir import source_commit
@@ -66,7 +66,7 @@ def try_recipe(
 
 def train_whole(cfg: Config, run_dir: Path) -> None:
     """Trains to the end, or raises click.ClickException if the run was interrupted."""
-    if train(cfg, run_dir).ending != Ending.DONE:
+    if train(cfg, run_dir, read=read_source).ending != Ending.DONE:
         raise click.ClickException(f"{run_dir} was interrupted; give the same command to resume")
 
 

@@ -1,14 +1,14 @@
 """Measures how many images a GAN needs: trains on folders of different sizes, as long each.
 
     python scripts/few_images.py celeba64 --size 100 --size 27097
-    python scripts/few_images.py cifar10 --size 100 --recipe "translation: train.augment=translate"
+    python scripts/few_images.py cifar10 --size 100 --recipe "seed 1: train.seed=1"
     python scripts/few_images.py   # only write the page
 
 A folder has the first so many training images of one random order, and is trained by
 configs/folder.yaml at their size, with the changes of the recipe. The samples are compared with all
-images, by the network of the data, and with the nearest images of their folder. Each training
-becomes a line of docs/results/few_images.jsonl and is not repeated. Writes the tables in
-docs/few_images.md and docs/figures/few_images.png.
+images, at the size of the samples, by two networks, and with the nearest images of their folder.
+Each training becomes a line of docs/results/few_images.jsonl and is not repeated. Writes the tables
+in docs/few_images.md and docs/figures/few_images.png.
 """
 
 import json
@@ -61,7 +61,8 @@ def make_folder(images: np.ndarray, size: int, folder: Path) -> None:
 def measure(trained: Trained, own: PackedImages, name: str, num: int) -> dict[str, Record]:
     """Scores samples against all images of config `name`, by two networks, and compares them with
     the `own` ones of the training."""
-    data = load_config(CONFIGS / f"{name}.yaml").data
+    size = {"image_size": trained.cfg.data.image_size}
+    data = load_config(CONFIGS / f"{name}.yaml").data.model_copy(update=size)
     packed, held_out = pack(open_source(data), data), held_out_images(data)
     own_network, photos = (
         make_reference(packed, held_out, choose_network(data, CPU, network), num=num, seed=0)

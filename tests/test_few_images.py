@@ -30,7 +30,7 @@ def inside(place: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The records, pages and runs of two trainings; tests only read them."""
+    """The records, pages and runs of three trainings; tests only read them."""
     place = tmp_path_factory.mktemp("few_images")
     data = {"source": "synthetic", "image_size": 64, "channels": 3, "root": str(place)}
     (place / "celeba64.yaml").write_text(yaml.safe_dump({"data": data}))
@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with inside(place):
         for _ in range(2):
             few(place, "celeba64", "--size", 5, "--size", 12)
+        few(place, "celeba64", "--size", 5, "--recipe", "smaller: data.image_size=32")
         few(place)
     return place
 
@@ -50,7 +51,7 @@ def few(folder: Path, *words: object) -> None:
 
 def test_each_folder_is_trained_once_and_has_its_own_images(folder: Path) -> None:
     records = [json.loads(line) for line in (folder / "records.jsonl").open()]
-    assert [record["size"] for record in records] == [5, 12]
+    assert [record["size"] for record in records] == [5, 12, 5]
     assert all(record["photos"]["frechet_distance"] > 0 for record in records)
     smaller, larger = (
         {p.name for p in (folder / "runs" / "celeba64" / f"{n}_images").iterdir()} for n in (5, 12)
@@ -62,6 +63,7 @@ def test_the_page_has_the_trainings(folder: Path) -> None:
     page = (folder / "page.md").read_text()
     assert all(f"\n| celeba64 | {size} | `folder` | 16 |" in page for size in (5, 12))
     assert page.endswith("\nText\n")
+    assert "| `smaller` | 16 |" in (folder / "notebook.md").read_text()
     assert (folder / "figure.png").stat().st_size > 1000
 
 
