@@ -94,8 +94,8 @@ def run(
     folder = runs / data / f"{size}_images"
     make_folder(pack(open_source(all_images), all_images).images, size, folder)
     words = [f"data.root={folder.resolve()}", f"data.image_size={all_images.image_size}", *changes]
-    batch = load_config("configs/folder.yaml", words).train.batch_size
-    cfg = load_config("configs/folder.yaml", [*words, f"train.num_steps={images // batch}"])
+    batch = load_config(CONFIGS / "folder.yaml", words).train.batch_size
+    cfg = load_config(CONFIGS / "folder.yaml", [*words, f"train.num_steps={images // batch}"])
     run_dir = run_dir_of(runs, data, size, recipe, images)
     before, resumed = cpu_seconds(resource.RUSAGE_SELF), run_dir.exists()
     train_whole(cfg, run_dir)

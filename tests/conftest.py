@@ -22,6 +22,7 @@ from gan.config.reader import parse_config
 from gan.config.settings import Config, DataConfig
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
+from gan.metrics import pyramid
 from gan.training.loop import train
 
 # before anything is packed: packs would be written into the user's cache
@@ -190,6 +191,9 @@ def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # only a power cut shows the difference, and a busy disk takes seconds for each checkpoint
 os.fsync = lambda handle: None
+
+# all 32,768 patches take a second in each of many evaluations
+pyramid.NUM_PATCHES = 4096
 
 # tests run in parallel; with several threads each, they would mostly wait for each other
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +37,6 @@ VALUES = {
     "sliced_wasserstein_14",
     "sliced_wasserstein_mean",
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gan.metrics.pyramid.NUM_PATCHES", 4096)  # for speed
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.conftest import TINY
+
 
 @contextmanager
 def inside(place: Path) -> Iterator[None]:
@@ -32,14 +34,16 @@ def inside(place: Path) -> Iterator[None]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records, pages and runs of three trainings; tests only read them."""
     place = tmp_path_factory.mktemp("few_images")
-    data = {"source": "synthetic", "image_size": 64, "channels": 3, "root": str(place)}
+    data = {"source": "synthetic", "image_size": 32, "channels": 3, "root": str(place)}
     (place / "celeba64.yaml").write_text(yaml.safe_dump({"data": data}))
+    small = {**TINY, "data": {"source": "folder", "channels": 3}}
+    (place / "folder.yaml").write_text(yaml.safe_dump(small))
     for name in ("page.md", "notebook.md"):
         (place / name).write_text(f"# Page\n{few_images.BEGIN}\n<!-- end -->\nText\n")
     with inside(place):
         for _ in range(2):
             few(place, "celeba64", "--size", 5, "--size", 12)
-        few(place, "celeba64", "--size", 5, "--recipe", "smaller: data.image_size=32")
+        few(place, "celeba64", "--size", 5, "--recipe", "smaller: data.image_size=16")
         few(place)
     return place
 

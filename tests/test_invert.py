@@ -14,6 +14,12 @@ from tests.conftest import gan
 from tests.test_export import untrained
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that do not need the nearest image."""
+    monkeypatch.setattr("gan.analysis.invert._STEPS", 40)
+
+
 def drawn(trained: Trained, num: int) -> tuple[np.ndarray, torch.Tensor]:
     z = trained.latents(num, seed=5)
     return trained.images(z, trained.labels(num, seed=5)), z
@@ -41,14 +47,16 @@ def test_distance_is_the_root_mean_square_in_grey_levels() -> None:
     assert grey_levels(a, b) == pytest.approx([0, 24**0.5])
 
 
-def test_an_image_is_found_alone_as_it_is_among_many() -> None:
+def test_an_image_is_found_alone_as_it_is_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan.analysis.invert._BATCH", 16)
     trained = untrained()
-    images, _ = drawn(trained, 18)  # more than one batch of starts
+    images, _ = drawn(trained, 5)  # more than one batch of starts
     many, _ = invert(trained, images)
-    alone, _ = invert(trained, images[17:18])
-    assert grey_levels(trained.images(many[17:18]), trained.images(alone)).max() < 1
+    alone, _ = invert(trained, images[4:])
+    assert grey_levels(trained.images(many[4:]), trained.images(alone)).max() < 1
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_pairs_and_a_walk_are_written(conditional_run: Path, tmp_path: Path) -> None:
     names = [str(tmp_path / f"{name}.png") for name in "ab"]
     for name, shape in zip(names, [(40, 30), (16, 16)], strict=True):
@@ -65,6 +73,7 @@ def test_pairs_and_a_walk_are_written(conditional_run: Path, tmp_path: Path) -> 
         assert walk.size == (256, 256)
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_held_out_images_are_compared_with_training_images(tiny_run: Path) -> None:
     done = gan("invert", tiny_run, "--held-out", "--num", "6")
     assert done.exit_code == 0, done.output

@@ -24,11 +24,6 @@ CORRUPTIONS = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _fewer_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gan.metrics.pyramid.NUM_PATCHES", 4096)  # for speed
-
-
 def _blurred(images: np.ndarray) -> np.ndarray:
     for axis in (2, 3):
         images = (np.roll(images, 1, axis) + images + np.roll(images, -1, axis)) / 3

@@ -3,8 +3,6 @@
 import ast
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +42,14 @@ def run(command: str, images: Path) -> None:
         words += ["--features", "none", "--num", "100", "--draws", "1"]
         if "runs/mine" not in words:
             words += ["--data-root", str(images)]
+    if verb == "export":  # test_export.py writes ONNX, which takes seconds to import
+        words = [word.replace(".onnx", ".safetensors") for word in words]
     if verb == "paper":
         words += ["--points", "2", "--steps", "2"]
-    if launcher == "gan":
-        assert gan(*words).exit_code == 0, command
-        return
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run([*torchrun, *words], capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    if launcher == "torchrun":  # test_distributed.py has more than one rank
+        assert words[:4] == ["--nproc-per-node", "2", "-m", "gan"]
+        words = words[4:]
+    assert gan(*words).exit_code == 0, command
 
 
 @pytest.mark.parametrize("verb", main.commands)
@@ -68,6 +66,7 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     Image.fromarray(noise).save(tmp_path / "digit.png")
     (tmp_path / "configs").symlink_to(Path("configs").resolve())
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gan.analysis.invert._STEPS", 40)
     for command in COMMANDS:
         run(command, images)
     names = ("sheet.png", "samples.png", "sevens.png", "samples.npz", "walk.gif")
