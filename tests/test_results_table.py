@@ -72,9 +72,7 @@ def test_a_second_network_has_columns_of_its_own(script: ModuleType) -> None:
     assert "| 7 | 0.6 | 0.3 |\n" in page and "| 7 | 0.6 | 0.9 |\n" in page
 
 
-def test_no_two_curves_look_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_two_curves_look_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list = []
     monkeypatch.setattr(results_curves.plt, "close", drawn.append)
     monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)  # takes seconds
