@@ -1,7 +1,6 @@
 """Draws the curves of the results pages: distance against images seen."""
 
 import statistics
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,24 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 Curve = list[tuple[int, list[float]]]  # images seen, and the distance of each seed
 
-# Okabe and Ito's palette for colour-blind readers, with brown for its yellow, which is pale
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A4B1E")
-# one fewer, so that a colour that comes again has another dash
+# Okabe and Ito's palette for colour-blind readers, with brown for its yellow, which is pale, and
+# two of Tol's colours
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7A4B1E",
+           "#882255", "#999933")  # fmt: skip
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1)),
-          (0, (2, 2)))  # fmt: skip
+          (0, (2, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)), (0, (10, 3)))  # fmt: skip
 
 
 def draw_curves(rows: dict[str, list[Seed]], path: Path) -> None:
     """Draws the mean distance of each row, with a band from minimum to maximum over the seeds.
 
-    The final evaluation's floor is dotted.
+    The final evaluation's floor is dotted. Raises ValueError for more rows than colours.
     """
     curves = {title: _curve(seeds) for title, seeds in rows.items()}
     titles = sorted(curves, key=lambda title: statistics.mean(curves[title][-1][1]))
     figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
-    for title, colour, dash in zip(titles, cycle(COLOURS), cycle(DASHES), strict=False):
+    styles = COLOURS[: len(titles)], DASHES[: len(titles)]
+    for title, colour, dash in zip(titles, *styles, strict=True):
         _draw_curve(axis, curves[title], colour, dash, title)
     floor = next(iter(rows.values()))[0]["evaluation"]["floor"]["frechet_distance"]
     axis.axhline(floor, color="grey", linestyle=":", label="real images (floor)")

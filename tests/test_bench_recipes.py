@@ -32,7 +32,7 @@ def test_an_interrupted_run_makes_no_record(
 ) -> None:
     monkeypatch.setattr(bench_recipes, "RECORDS", tmp_path / "recipes.jsonl")
     ended = SimpleNamespace(ending=Ending.TERMINATED)
-    monkeypatch.setattr(bench_recipes, "train", lambda *_, **__: ended)
+    monkeypatch.setattr(bench_recipes, "train", lambda cfg, run_dir, read: ended)
     done = CliRunner().invoke(bench_recipes.main, [str(config), "--recipe", "as it is:"])
     assert done.exit_code == 1 and "was interrupted" in done.output
     assert not (tmp_path / "recipes.jsonl").exists()

@@ -72,16 +72,19 @@ def test_a_second_network_has_columns_of_its_own(script: ModuleType) -> None:
     assert "| 7 | 0.6 | 0.3 |\n" in page and "| 7 | 0.6 | 0.9 |\n" in page
 
 
-def test_no_two_curves_look_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_two_curves_have_the_same_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: list = []
     monkeypatch.setattr(results_curves.plt, "close", drawn.append)
     monkeypatch.setattr(Figure, "savefig", lambda *args, **kwargs: None)  # takes seconds
-    rows = {f"row {number}": [seed(0, number + 1.0)] for number in range(12)}
+    rows = {f"row {number}": [seed(0, number + 1.0)] for number in range(10)}
     results_curves.draw_curves(rows, tmp_path / "curves.png")
     (figure,) = drawn
     (axis,) = figure.axes
-    looks = {(line.get_color(), str(line._dash_pattern)) for line in axis.lines}
-    assert len(looks) == len(axis.lines) == 13
+    assert len({line.get_color() for line in axis.lines}) == len(axis.lines) == 11
+    with pytest.raises(ValueError, match="shorter than argument"):
+        results_curves.draw_curves({**rows, "row 10": [seed(0, 11.0)]}, tmp_path / "curves.png")
 
 
 def test_opening_table_has_the_best_rate_of_the_fair_baseline(script: ModuleType) -> None:
