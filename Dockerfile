@@ -1,4 +1,5 @@
-# Runs both commands of the README. The image has no data sets and no trained networks.
+# Runs both commands of the README. The image has no data sets, and no trained
+# networks but those that ship.
 #
 #   docker build --tag gan .
 #   docker run --rm -it gan                                    # bash scripts/quickstart.sh

@@ -72,7 +72,8 @@ def folded(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any]]:
         else:
             raise ConfigError(
                 f"{trained.origin}: model.upsample is {trained.cfg.model.upsample}, and only "
-                "transposed convolutions can be written as plain tensors; choose .onnx or .pt2"
+                "transposed convolutions can be written as plain tensors; `gan export` writes it "
+                "as .onnx or .pt2"
             )
     if generator.embedding is not None:
         tensors["class_vectors"] = _class_vectors(generator).float()

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from benchmark_parts import machine
+from benchmark_parts import machine, train_whole
 from checkerboard import speed, stride_energy
 
 from gan.analysis.evaluate import evaluate
@@ -23,9 +23,7 @@ from gan.config.reader import load_config
 from gan.config.settings import Config
 from gan.data.datasets import open_source
 from gan.data.pack import pack
-from gan.pretrained.load import load_generator, read_source
-from gan.training.loop import train
-from gan.training.run import Ending
+from gan.pretrained.load import load_generator
 from gan.training.run_dir import source_commit
 
 RECORDS = Path("docs/results/recipes.jsonl")
@@ -64,12 +62,6 @@ def try_recipe(
     }
 
 
-def train_whole(cfg: Config, run_dir: Path) -> None:
-    """Trains to the end, or raises click.ClickException if the run was interrupted."""
-    if train(cfg, run_dir, read=read_source).ending != Ending.DONE:
-        raise click.ClickException(f"{run_dir} was interrupted; give the same command to resume")
-
-
 def look(images: np.ndarray, cfg: Config) -> dict[str, float]:
     """Compares brightness, contrast and streaks of samples with those of training images."""
     packed = pack(open_source(cfg.data), cfg.data).images
@@ -86,14 +78,15 @@ def look(images: np.ndarray, cfg: Config) -> dict[str, float]:
 
 def table(records: list[Record]) -> list[str]:
     """Returns the lines of a table of recipes, the best in the first network first."""
-    networks = list(records[0]["values"])
+    networks = list(dict.fromkeys(n for record in records for n in record["values"]))
     heads = ["recipe", "images", "seed", *(f"{n}: {c}" for n in networks for c in COLUMNS),
              "mean", "deviation", "stride energy"]  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for record in sorted(records, key=lambda r: r["values"][networks[0]]["frechet_distance"]):
-        values = [record["values"][n][c] for n in networks for c in COLUMNS]
+    for record in sorted(records, key=lambda r: next(iter(r["values"].values()))[COLUMNS[0]]):
+        values = [record["values"].get(n, {}).get(c) for n in networks for c in COLUMNS]
         cells = [record["recipe"], f"{record['images']:,}", str(record["seed"])]
-        cells += [f"{value:.3g}" for value in (*values, *record["look"].values())]
+        every = (*values, *record["look"].values())
+        cells += ["" if value is None else f"{value:.3g}" for value in every]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -125,7 +118,7 @@ def main(
             with RECORDS.open("a") as file:
                 file.write(json.dumps(record) + "\n")
     shown = [record for record in records if record["config"] == Path(config).stem]
-    click.echo("\n".join(table(shown)))
+    click.echo("\n".join(table(shown)) if shown else f"no records of {config}; give a --recipe")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Parts of benchmark.py: interleaved timing, limits of the machine, data path and commands."""
+"""Parts of benchmark.py: interleaved timing, limits of the machine, data path and commands. Other
+scripts use its `machine` and `train_whole`."""
 
 import json
 import os
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import torch
 from PIL import Image
@@ -23,12 +25,21 @@ from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
 from gan.machine.precision import autocast
 from gan.machine.replay import PLAIN_CALLS
+from gan.pretrained.load import read_source
+from gan.training.loop import train
+from gan.training.run import Ending
 from gan.training.state import TrainState
 
 Calls = dict[str, Callable[[], Any]]
 
 _CPU = torch.device("cpu")
 _GPU_CALLS = 20  # per measurement
+
+
+def train_whole(cfg: Config, run_dir: Path, device_name: str = "auto") -> None:
+    """Trains to the end, or raises click.ClickException if the run was interrupted."""
+    if train(cfg, run_dir, device_name, read=read_source).ending != Ending.DONE:
+        raise click.ClickException(f"{run_dir} was interrupted; give the same command to resume")
 
 
 def machine() -> str:

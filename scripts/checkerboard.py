@@ -13,7 +13,7 @@ import click
 import matplotlib
 import numpy as np
 import torch
-from benchmark_parts import machine
+from benchmark_parts import machine, train_whole
 from results_table import spread
 from torch import Tensor
 
@@ -26,7 +26,6 @@ from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import choose_precision
 from gan.metrics.reference import held_out_images
 from gan.pretrained.load import load_generator
-from gan.training.loop import train
 from gan.training.run_dir import source_commit
 from gan.training.state import make_state
 
@@ -35,7 +34,7 @@ from matplotlib import pyplot as plt  # after the backend is chosen
 
 VARIANTS = {
     "transposed, k4": ["model.upsample=transposed"],
-    "transposed, k5 (the paper's)": ["model.kernel=5"],
+    "transposed, k5 (the paper's)": ["model.upsample=transposed", "model.kernel=5"],
     "resize, then k3": ["model.upsample=resize"],
     "sub-pixel (ICNR), k3": ["model.upsample=subpixel"],
 }
@@ -81,7 +80,7 @@ def speed(run_dir: Path) -> float:
 
 def measure(cfg: Config, run_dir: Path, num: int) -> Measured:
     """Trains one variant with one seed, unless its run is finished, and measures it."""
-    train(cfg, run_dir, "cpu")
+    train_whole(cfg, run_dir, "cpu")
     trained = load_generator(run_dir, CPU)
     images = trained.images(trained.latents(num, seed=1), trained.labels(num, seed=1))
     energy, spectrum = stride_energy(torch.from_numpy(images))
@@ -207,8 +206,12 @@ def main(
     held_out = (held_out_images(cfg.data) or packed).images[-num:]
     energy, spectrum = stride_energy(torch.tensor(packed.images[:num]))
     record = {
-        "command": f"python scripts/checkerboard.py --config {config} --num-steps {num_steps} "
-        f"--seeds {seeds} --num {num}",
+        "command": " ".join(
+            [
+                f"python scripts/checkerboard.py --config {config} --num-steps {num_steps}",
+                *(f"--seeds {seeds} --num {num}", *(f"--set {text}" for text in overrides)),
+            ]
+        ),
         "commit": (source_commit() or "unknown")[:7],
         "machine": machine(),
         "num": num,

@@ -8,6 +8,8 @@ generator. The networks, the data and the evaluation are this project's.
 """
 
 import json
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -99,8 +101,9 @@ def main(
     device_name: str, run_dir: Path, out: Path,
 ) -> None:  # fmt: skip
     """Trains on CONFIG's data, evaluates after one epoch and at the end, and writes a record."""
-    device = choose_device(device_name)
     try:
+        device = choose_device(device_name)
+        out.parent.mkdir(parents=True, exist_ok=True)
         run_dir.mkdir(parents=True)
         changes = [] if data_root is None else [f"data.root={data_root}"]
         cfg = classic_config(load_config(config, changes).data, seed, size)
@@ -109,8 +112,7 @@ def main(
         raise click.ClickException(str(error)) from None
     saved = train(cfg, packed, minutes * 60, run_dir, device)
     record = {
-        "command": f"python scripts/classic.py {config} --minutes {minutes:g} --num {num} "
-        f"--seed {seed} --size {size}",
+        "command": shlex.join(["python", *sys.argv]),
         "machine": machine(),
         "checkpoints": [evaluated(seconds, path, cfg, num) for seconds, path in saved],
     }

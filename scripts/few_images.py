@@ -20,8 +20,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from bench_recipes import train_whole
-from benchmark_parts import machine
+from benchmark_parts import machine, train_whole
 from PIL import Image, ImageDraw
 from results_record import cpu_seconds, file_name, require_clean_source
 from results_table import with_generated
@@ -92,7 +91,10 @@ def run(
     require_clean_source()
     all_images = load_config(CONFIGS / f"{data}.yaml").data
     folder = runs / data / f"{size}_images"
-    make_folder(pack(open_source(all_images), all_images).images, size, folder)
+    packed = pack(open_source(all_images), all_images)
+    if size > len(packed):
+        raise click.ClickException(f"--size {size}: {data} has {len(packed):,} training images")
+    make_folder(packed.images, size, folder)
     words = [f"data.root={folder.resolve()}", f"data.image_size={all_images.image_size}", *changes]
     batch = load_config(CONFIGS / "folder.yaml", words).train.batch_size
     cfg = load_config(CONFIGS / "folder.yaml", [*words, f"train.num_steps={images // batch}"])
@@ -155,10 +157,14 @@ def draw(records: list[Record], runs: Path) -> None:
     chosen = [r for r in records if r["data"] == "celeba64" and not r["changes"]]
     ordered = sorted(chosen, key=lambda record: (record["size"], record["images"]))
     shown = list({record["size"]: record for record in ordered}.values())
-    sheets = [
-        Image.open(run_dir_of(runs, r["data"], r["size"], r["recipe"], r["images"]) / "sheet.png")
+    paths = [
+        run_dir_of(runs, r["data"], r["size"], r["recipe"], r["images"]) / "sheet.png"
         for r in shown
     ]
+    if missing := [str(path) for path in paths if not path.exists()]:
+        click.echo(f"the figure stays as it is, because these runs are not here: {missing}")
+        return
+    sheets = [Image.open(path) for path in paths]
     label = 16
     height = sum(sheet.height + label for sheet in sheets)
     figure = Image.new("RGB", (max(sheet.width for sheet in sheets), height), "white")

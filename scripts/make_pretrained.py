@@ -57,7 +57,7 @@ def training_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     """Returns the command that repeats the run, its commit, and the number of its images."""
     run = checkpoint.path.parent.parent
     call = json.loads((run / "meta.json").read_text())["calls"][-1]
-    words = shlex.split(call["command"])
+    words = shlex.split(call["command"].replace("--set=", "--set "))
     config = next(word for word in words if word.endswith(".yaml"))
     sets = [after for word, after in itertools.pairwise(words) if word == "--set"]
     kept = [f"--set {text}" for text in sets if not text.startswith("train.num_steps=")]

@@ -181,13 +181,38 @@ def test_tables_of_many_runs_and_settings_fit_a_terminal(make_run: MakeRun) -> N
         assert sum(line.startswith("a long name") for line in table) >= len(recipes)
 
 
+def test_evaluations_during_a_run_have_floors_too(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("a", 1.0)
+    row = {"step": 3, "images_seen": 24, "metric/precision": 0.7, "metric/precision_floor": 0.9}
+    (run / "evaluations.jsonl").write_text(json.dumps(row) + "\n")
+    text = compare([run], tmp_path)
+    assert ["floor", "0.9"] in [line.split() for line in text.splitlines()]
+    (found,) = read_csv(tmp_path / "compare.csv")
+    assert (found["score"], found["mean"], found["floor"]) == ("precision", "0.7", "0.9")
+
+
+def test_a_run_that_is_named_twice_is_one(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("a", 1.0)
+    monkeypatch.chdir(run)
+    lines = [line.split() for line in compare([run, Path()]).splitlines()]
+    assert ["a", "1", "24", "1"] in lines
+
+
+def test_a_record_after_the_last_log_is_of_the_last_step(make_run: MakeRun) -> None:
+    record = {**RECORD, "checkpoint": {"images_seen": 28}}  # a signal came after the last log
+    assert "not after the last step" not in compare([make_run("a", 9.0, record)])
+
+
 def test_records_of_evaluations_give_floors(make_run: MakeRun, tmp_path: Path) -> None:
-    runs = [make_run("a", 9.0, RECORD), make_run("b", 9.0, with_values(frechet_distance=0.8),
+    older = {**RECORD, "checkpoint": {"images_seen": 16}}
+    runs = [make_run("a", 9.0, older), make_run("b", 9.0, with_values(frechet_distance=0.8),
                                                  loss="hinge")]  # fmt: skip
     text = compare(runs, tmp_path)
     assert "0.6 ± 0.05" in text and "0.8 ± 0.05" in text
     assert ["floor", "0.2", "0.8", "0", "1,000"] in [line.split() for line in text.splitlines()]
-    assert f"{runs[0]} was evaluated at 448 images, not after the last step" in text
+    assert f"{runs[0]} was evaluated at 16 images, not after the last step" in text
     found = {(row["runs"], row["score"]): row for row in read_csv(tmp_path / "compare.csv")}
     assert found["a", "recall"]["floor"] == "0.8"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import bench_recipes
+import benchmark_parts
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -32,10 +33,18 @@ def test_an_interrupted_run_makes_no_record(
 ) -> None:
     monkeypatch.setattr(bench_recipes, "RECORDS", tmp_path / "recipes.jsonl")
     ended = SimpleNamespace(ending=Ending.TERMINATED)
-    monkeypatch.setattr(bench_recipes, "train", lambda cfg, run_dir, read: ended)
+    monkeypatch.setattr(benchmark_parts, "train", lambda *_, read: ended)
     done = CliRunner().invoke(bench_recipes.main, [str(config), "--recipe", "as it is:"])
     assert done.exit_code == 1 and "was interrupted" in done.output
     assert not (tmp_path / "recipes.jsonl").exists()
+
+
+def test_a_config_without_records_says_so(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_recipes, "RECORDS", tmp_path / "recipes.jsonl")
+    done = CliRunner().invoke(bench_recipes.main, [str(config)])
+    assert done.exit_code == 0 and done.output.startswith("no records of")
 
 
 def test_samples_look_like_images_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:

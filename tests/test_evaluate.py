@@ -194,6 +194,13 @@ def test_copies_of_training_images_are_detected(reference: Reference) -> None:
     assert memorisation(copies, reference)["nearest_training"] < 0.1
 
 
+def test_real_images_are_no_nearer_than_the_floor(reference: Reference) -> None:
+    assert reference.floor_rows is not None  # nothing is held out
+    found = memorisation(reference.floor_images, reference)
+    assert found["near_copies"] == pytest.approx(0.01, abs=0.005)
+    assert found["nearest_training"] == found["nearest_training_floor"] > 0
+
+
 def test_modes_of_stacked_digits_are_counted_by_channel(digits: PackedImages) -> None:
     rng = np.random.default_rng(0)
     assert digits.labels is not None

@@ -240,6 +240,7 @@ def test_too_few_images_to_draw_labels_from_is_an_error_with_a_remedy() -> None:
         (["digits"], "model.conditional"),
         (["probe", "--labels", "100,some"], "100,1000,all"),
         (["probe", "--labels", "3"], "--labels 3: must be numbers from"),
+        (["probe", "--labels", "100", "--also", "mnist"], "its images have another shape"),
     ],
 )
 def test_what_an_experiment_lacks_is_one_error(

@@ -182,9 +182,10 @@ def invert(
         raise click.UsageError(
             "give IMAGES and --out (with --walk two IMAGES), or --held-out alone"
         )
-    for path, suffixes in ((out, (".png",)), (film, (".gif", ".mp4"))):
-        if path:
-            check_out(path, force, suffixes)
+    if out:
+        check_out(out, force, (".png",))
+    if film:
+        check_out(film, force, (".gif", ".mp4"), "--walk")
     from gan.analysis.invert import compare_held_out, save_pairs
     from gan.machine.precision import choose_device
     from gan.pretrained.load import load_generator

@@ -35,8 +35,9 @@ def compare(run_dirs: Sequence[Path], out: Path | None = None) -> str:
 
     Raises ValueError if a run is missing or has no curves.
     """
-    groups = group_runs([read_run(path) for path in dict.fromkeys(run_dirs)])
-    has_records, note = _choose_scores([run for group in groups.values() for run in group])
+    unique = {path.resolve(): path for path in run_dirs}
+    groups = group_runs([read_run(path) for path in unique.values()])
+    has_records, note = _choose_scores(list(groups.values()))
     scores = {name: group_scores(group, has_records) for name, group in groups.items()}
     settings = _settings_table(groups)
     lines = [*settings, *[""] * bool(settings), *_scores_table(groups, scores), "", note]
@@ -55,12 +56,14 @@ def compare(run_dirs: Sequence[Path], out: Path | None = None) -> str:
 
 def group_runs(runs: Sequence[RunFiles]) -> Groups:
     """Puts runs together whose settings differ in train.seed alone."""
-    unique_names = len({run.path.name for run in runs}) == len(runs)
+    unique_names = len({run.path.resolve().name for run in runs}) == len(runs)
     found: dict[str, list[RunFiles]] = {}
     for run in runs:
         found.setdefault(repr(run.settings | {_SEED: None}), []).append(run)
     return {
-        ", ".join(run.path.name if unique_names else str(run.path) for run in group): group
+        ", ".join(
+            run.path.resolve().name if unique_names else str(run.path) for run in group
+        ): group
         for group in found.values()
     }
 
@@ -81,9 +84,10 @@ def group_scores(group: Sequence[RunFiles], from_records: bool) -> dict[str, Sco
 
     The deviation of one run is that over the draws of its evaluation.
     """
-    empty: dict[str, Any] = {"values": {}, "deviation": {}, "floor": {}}
     records = [
-        run.record if from_records and run.record else {**empty, "values": run.last_scores}
+        run.record
+        if from_records and run.record
+        else {"values": run.last_scores, "deviation": {}, "floor": run.last_floors}
         for run in group
     ]
     found = {}
@@ -99,15 +103,18 @@ def group_scores(group: Sequence[RunFiles], from_records: bool) -> dict[str, Sco
     return {name: found[name] for name in records[0]["values"] if name in found}
 
 
-def _choose_scores(runs: Sequence[RunFiles]) -> tuple[bool, str]:
+def _choose_scores(groups: Sequence[Sequence[RunFiles]]) -> tuple[bool, str]:
     """Tells whether all runs have comparable records of `gan evaluate`, and explains the scores."""
+    runs = [run for group in groups for run in group]
     records = [run.record for run in runs if run.record]
     protocols = {repr([record.get(key) for key in ("num_real", "network")]) for record in records}
     if len(records) == len(runs) and len(protocols) == 1:
         older = [
             f"\nnote: {run.path} was evaluated at {seen} images, not after the last step"
             for run, record in zip(runs, records, strict=True)
-            if (seen := record["checkpoint"].get("images_seen")) != run.images_seen
+            # a run that was stopped by a signal saves after its last log
+            if not isinstance(seen := record["checkpoint"].get("images_seen"), int)
+            or seen < run.images_seen
         ]
         return True, (
             f"scores: gan evaluate, {records[0].get('num_real')} images; ± is the standard "
@@ -116,12 +123,13 @@ def _choose_scores(runs: Sequence[RunFiles]) -> tuple[bool, str]:
     reason = "are of different protocols" if len(protocols) > 1 else "are missing"
     without = [
         f"\nnote: {run.path} was not evaluated, so the runs beside it have no scores"
-        for run in runs
-        if not run.last_scores
+        for group in groups
+        for run in group
+        if len(group) > 1 and not run.last_scores
     ]
     return False, (
-        "scores: the newest evaluation during each run, without floors; records\n"
-        f"{reason}; to write one: gan evaluate RUN --out RUN/{RECORD}{''.join(without)}"
+        f"scores: the newest evaluation during each run; records {reason};\n"
+        f"to write one: gan evaluate RUN --out RUN/{RECORD}{''.join(without)}"
     )
 
 

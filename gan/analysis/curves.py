@@ -11,7 +11,7 @@ from gan.analysis.runs import Curve, RunFiles
 
 _NUM_POINTS = 200  # of a mean over runs
 _FEW = 10  # points that get markers
-_ABSENT = "not measured during the run\n(train.evaluate_every_steps)"
+_ABSENT = "not measured during the run\n(train.evaluate_every_steps, train.sample_every_steps)"
 _STYLES = ("-", "--", ":", "-.")  # matplotlib has ten colours
 
 

@@ -29,13 +29,14 @@ from gan.pretrained.trained import Trained
 def memorisation(images: np.ndarray, reference: Reference) -> dict[str, float]:
     """Compares the distances from samples, and from floor images, to the nearest training image.
 
-    Distances are root mean squares in grey levels. `near_copies` is the share of samples that are
+    Distances are root mean squares in grey levels, to the same training images for both: without
+    held-out images, those that are no floor images. `near_copies` is the share of samples that are
     nearer than 99 % of the floor images. Smooth images are near many others, so a value below the
     floor proves nothing by itself: look at the pairs.
     """
     everything = np.arange(len(reference.train))
-    fake, _ = nearest_training(images, reference.train, everything)
     others = np.setdiff1d(everything, [] if reference.floor_rows is None else reference.floor_rows)
+    fake, _ = nearest_training(images, reference.train, others)
     real, _ = nearest_training(reference.floor_images, reference.train, others)
     return {
         "nearest_training": fake.median().item(),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan.analysis.walk import save_walk
+from gan.analysis.walk import require_ffmpeg, save_walk
 from gan.data.datasets import open_source
 from gan.data.decode import BadImage, read_file
 from gan.data.pack import pack
@@ -75,6 +75,8 @@ def save_pairs(
     Yields the distances. Raises BadImage, before anything is written, with all images that cannot
     be used.
     """
+    if film and film.suffix == ".mp4":
+        require_ffmpeg()
     images = read_images(trained, paths)
     z, labels = invert(trained, images, seed=seed)
     found = trained.images(z, labels)

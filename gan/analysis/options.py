@@ -37,12 +37,12 @@ DATA_ROOT = click.option(
 FORCE = click.option("--force", is_flag=True, help="Overwrite an existing file or folder.")
 
 
-def check_out(out: Path, force: bool, suffixes: tuple[str, ...]) -> None:
+def check_out(out: Path, force: bool, suffixes: tuple[str, ...], option: str = "--out") -> None:
     """Refuses an --out with another suffix, and one that exists unless --force is given."""
     is_folder = out.is_dir() and "" in suffixes
     if out.suffix not in suffixes and not is_folder:
         *most, last = [suffix or "no suffix (a folder)" for suffix in suffixes]
         allowed = f"{', '.join(most)} or {last}" if most else last
-        raise click.BadParameter(f"{out}: must end in {allowed}", param_hint="--out")
+        raise click.BadParameter(f"{out}: must end in {allowed}", param_hint=option)
     if out.exists() and not force and not (is_folder and not any(out.iterdir())):
-        raise click.UsageError(f"{out} exists; choose another --out, or overwrite with --force")
+        raise click.UsageError(f"{out} exists; choose another {option}, or overwrite with --force")

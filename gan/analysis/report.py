@@ -151,8 +151,12 @@ def _evaluation(run: RunFiles, trained: Trained) -> Iterable[str]:
             "writes it, with the scores of real images (the floor). "
         )
         yield "The newest evaluation during the run:</p>" if run.last_scores else "</p>"
-        rows = [(name, number(value)) for name, value in run.last_scores.items()]
-        yield _table([("score", "samples"), *rows]) if rows else ""
+        floors = run.last_floors
+        rows = [
+            (name, number(value), number(floors[name]) if name in floors else "")
+            for name, value in run.last_scores.items()
+        ]
+        yield _table([("score", "samples", "real (floor)"), *rows]) if rows else ""
         return
     origin = run.record["checkpoint"]
     yield f"<p>Of {escape(str(origin.get('file')))}, step {escape(str(origin.get('step')))}.</p>"

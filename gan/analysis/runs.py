@@ -44,6 +44,15 @@ class RunFiles:
     @property
     def last_scores(self) -> dict[str, float]:
         """The newest evaluation made during the run, empty if there is none."""
+        return {k: v for k, v in self._newest().items() if not k.endswith("_floor")}
+
+    @property
+    def last_floors(self) -> dict[str, float]:
+        """The same scores of real images."""
+        found = self._newest()
+        return {k: found[f"{k}_floor"] for k in self.last_scores if f"{k}_floor" in found}
+
+    def _newest(self) -> dict[str, float]:
         row = self.evaluations[-1] if self.evaluations else {}
         return {key[7:]: row[key] for key in row if key.startswith("metric/") and _is(row, key)}
 

@@ -56,11 +56,13 @@ def path_ends(
     latents of `seed`. `labels` are classes by name or number; without them all have one class of
     `seed`. The shorter list is repeated.
     """
-    if seeds:
+    if seeds is not None:
         latents = torch.cat([trained.latents(1, each) for each in _numbers(seeds)])
     else:
         latents = trained.latents(points, seed)
-    found = [trained.labels(1, seed, name) for name in (labels.split(",") if labels else (None,))]
+    found = [
+        trained.labels(1, seed, name) for name in ((None,) if labels is None else labels.split(","))
+    ]
     classes = torch.cat([label for label in found if label is not None] or [torch.empty(0)])
     order = torch.arange(max(len(latents), len(classes)))
     ends = latents[order % len(latents)]
@@ -82,7 +84,7 @@ def save_walk(
     of images. Raises ValueError for .mp4 without ffmpeg.
     """
     if out.suffix == ".mp4":
-        _require_ffmpeg()
+        require_ffmpeg()
     images = walk(trained, ends, labels, steps=steps)
     is_strip = out.suffix == ".png"
     images = enlarge(images, scale or (1 if is_strip else -(-_MIN_SIDE // min(images.shape[2:]))))
@@ -106,7 +108,7 @@ def save_mp4(images: np.ndarray, out: Path) -> None:
               "-s", f"{width}x{height}", "-r", str(1000 / _FRAME_MS), "-i", "-"]  # fmt: skip
     # players need this pixel format, which needs even sides
     even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
-    command = [_require_ffmpeg(), "-y", "-loglevel", "error", *source, *even]
+    command = [require_ffmpeg(), "-y", "-loglevel", "error", *source, *even]
     pixels = b"".join(frame.tobytes() for frame in frames)
     with replacing(out) as part:
         done = subprocess.run([*command, str(part.resolve())], input=pixels, capture_output=True)
@@ -115,7 +117,7 @@ def save_mp4(images: np.ndarray, out: Path) -> None:
             raise ValueError(f"{out}: ffmpeg failed: {reason[-500:]}")
 
 
-def _require_ffmpeg() -> str:
+def require_ffmpeg() -> str:
     """Returns the path of ffmpeg; raises ValueError if it is not installed."""
     if not (found := shutil.which("ffmpeg")):
         raise ValueError("an .mp4 needs the program ffmpeg; install it, or choose a .gif")

@@ -151,7 +151,7 @@ def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
     if image.width > width or image.height > height:
         raise BadImage(
             f"{image.width}x{image.height} is larger than {width}x{height}; "
-            "shrink it, or set data.fit to crop or squash"
+            "shrink it, or train with data.fit crop or squash"
         )
     canvas = Image.new(image.mode, (width, height))
     canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))

@@ -3,6 +3,7 @@
 import { button, element, fill, paintImage, pictureOf } from "./dom.js";
 import { freshPoint } from "./latents.js";
 import { latestOnly } from "./compute.js";
+import { BOUNDS } from "./operation_math.js";
 import { makeLevel } from "./layers_maps.js";
 import { makeMicroscope } from "./layers_microscope.js";
 import { makePad } from "./pad.js";
@@ -184,7 +185,7 @@ function makeLevelOf(ctx, level, actions) {
       ? "layers_input_class"
       : "layers_input_level";
   const head = fill(t(key), texts);
-  if (layer && shape[1] > 1) {
+  if (layer && shape[1] > 1 && parts.kernel <= BOUNDS.k[1]) {
     const query = `n=${Math.min(3, model.shapes[level - 1][1])}&k=${parts.kernel}&s=${parts.stride}&p=${parts.padding}&op=${layer.output_padding[0]}`;
     head.push(" ", element("a", { href: `#operation?${query}` }, t("layers_link")));
   }

@@ -18,7 +18,7 @@ export const TASKS = {
     discriminator = second && makeDiscriminator(second, first.image_shape);
   },
 
-  // All maps of one latent; `without` is the image of G when nothing is switched off.
+  // All maps of one latent; `whole` is the image of G when nothing is switched off.
   draw({ z, label, off }) {
     const start = performance.now();
     const maps = forward(generator, z, label, off);

@@ -21,7 +21,8 @@ _EXTREMES = 0.05  # share of the samples on each side that turning latents are d
 _FRESH, _TURNED = 500, 200  # samples that sums are compared with; the first of them are turned
 _TRIALS, _SHOWN = 200, 4  # sums, each of other samples; rows of the figure
 _SUM, _NOISY, _PIXELS = "three latents", "three latents, noise", "three images, in pixels"
-_DEFAULTS = {"celeba": ("Smiling", "not Male", "Male"), "mnist": ("thick", "1", "7")}
+_DIGITS = ("thick", "1", "7")
+_DEFAULTS = {"celeba": ("Smiling", "not Male", "Male"), "mnist": _DIGITS, "mnist5k": _DIGITS}
 
 
 def run(trained: Trained, *, seed: int, num: int, concepts: tuple[str, ...] | None) -> Result:

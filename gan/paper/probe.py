@@ -43,7 +43,15 @@ def run(trained: Trained, *, labels: str, draws: int, also: Sequence[Path], seed
         return by_svm(partial(pooled, one, layers_of_d(one, images, initial_seed)))
 
     every = [*(load_generator(path, on, data_root=data.root) for path in also), trained]
-    ways = {f"D, {one.checkpoint.images_seen:,} images": by_d(one, None) for one in every}
+    for one in every:
+        if one.cfg.data.image_shape != data.image_shape:
+            raise ConfigError(f"--also {one.checkpoint.path}: its images have another shape")
+    lengths = [one.checkpoint.images_seen for one in every]
+    names = [
+        f"D, {seen:,} images" + (f", {one.checkpoint.path}" if lengths.count(seen) > 1 else "")
+        for one, seen in zip(every, lengths, strict=True)
+    ]
+    ways = {name: by_d(one, None) for name, one in zip(names, every, strict=True)}
     ways |= {"random D": by_d(trained, seed), "pixels": by_svm(as_rows), "supervised":
              lambda rows: supervised(trained, images[rows], signs[rows], asked)}  # fmt: skip
     found: dict[str, dict[int, tuple[float, float]]] = {}

@@ -15,7 +15,7 @@ _GRID_COLUMNS = 8
 _NUM_IMAGES = 64
 _EXTRAS = ("evaluation", "training", "truncation")  # keys of config.json that only the card reads
 _SCORES = ("frechet_distance", "fid", "precision", "recall", "density", "coverage",
-           "class_balance", "confident_share", "sliced_wasserstein_mean")  # fmt: skip
+           "class_balance", "modes", "confident_share", "sliced_wasserstein_mean")  # fmt: skip
 
 
 class _Data(NamedTuple):
@@ -104,7 +104,7 @@ def write_card(trained: Trained, folder: Path, *, name: str = "") -> None:
     num = trained.generator.num_classes * _GRID_COLUMNS or _NUM_IMAGES
     out = folder / "samples.png"
     save_samples(trained, out, num, 0, label, columns=_GRID_COLUMNS)
-    text = _card(trained, read_json(folder / CONFIG), name or folder.name)
+    text = _card(trained, read_json(folder / CONFIG), name or folder.resolve().name)
     with replacing(folder / "README.md") as part:
         part.write_text(text, encoding="utf-8")
 

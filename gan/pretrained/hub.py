@@ -22,7 +22,10 @@ def download(name: str) -> Path:
 
     Raises BadCheckpoint if they cannot be downloaded, such as without a network.
     """
-    hub = _library(name)
+    try:
+        hub = require(name)
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{error}; and there is no such file or run") from None
     try:
         files = [hub.hf_hub_download(name, file) for file in (CONFIG, MODEL)]
         values = read_json(Path(files[0]))
@@ -38,19 +41,20 @@ def download(name: str) -> Path:
 
 def upload(folder: Path, name: str) -> str:
     """Creates the repository OWNER/NAME if needed and uploads a folder; returns its address."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"a name on the hub has the form OWNER/NAME; got {name!r:.120}")
-    hub = _library(name)
+    hub = require(name)
     hub.create_repo(name, exist_ok=True)
     return str(hub.upload_folder(repo_id=name, folder_path=folder))
 
 
-def _library(name: str) -> ModuleType:
+def require(name: str) -> ModuleType:
+    """Returns the hub's library. Raises ValueError if the name has not the form OWNER/NAME,
+    BadCheckpoint without the library."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a name on the hub has the form OWNER/NAME; got {name!r:.120}")
     try:
         import huggingface_hub
     except ImportError:
         raise BadCheckpoint(
-            f"{name}: no such file or run; a name on the Hugging Face hub needs "
-            "pip install 'gan[hub]'"
+            f"{name}: a name on the Hugging Face hub needs pip install 'gan[hub]'"
         ) from None
     return huggingface_hub

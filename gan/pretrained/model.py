@@ -35,13 +35,14 @@ class Model:
     network: Generator  # float32, on the same device
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, device: str = "auto") -> "Model":
+    def from_pretrained(cls, source: str | Path, *, device: str | torch.device = "auto") -> "Model":
         """Loads a run, a checkpoint file, a folder, a shipped name, or OWNER/NAME on the hub.
 
-        `device` is auto, cpu, cuda or mps. Raises ValueError, naming the source, if there is none,
-        it is damaged or foreign, or a hub name needs a network or the extra gan[hub].
+        `device` is auto, cpu, cuda or mps, or a torch.device, whose index is ignored. Raises
+        ValueError, naming the source, if there is none, it is damaged or foreign, or a hub name
+        needs a network or the extra gan[hub].
         """
-        on = choose_device(str(device))  # a torch.device too
+        on = choose_device(device.type if isinstance(device, torch.device) else device)
         checkpoint = _read(source)
         trained = make_trained(checkpoint, on)
         network = build_generator(trained.cfg, len(checkpoint.classes), checkpoint.g_ema)
@@ -112,6 +113,7 @@ class Model:
 
         Needs the extra gan[hub], a network, and `hf auth login` before.
         """
+        hub.require(name)
         with TemporaryDirectory() as folder:
             save_folder(self.trained, Path(folder), name=name)
             return hub.upload(Path(folder), name)
