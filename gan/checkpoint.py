@@ -82,7 +82,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         for values in pickles:
             _check_pickle(values)
         payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception:  # torch's own message recommends unsafe loading, so it is not shown
+    except Exception as error:  # torch's own message recommends unsafe loading: not shown
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise BadCheckpoint(f"{path}: larger than the available memory") from None
         raise BadCheckpoint(
             f"{path}: not a checkpoint of gan: it holds something other than tensors and plain "
             "values"
@@ -225,16 +227,11 @@ def numbered_checkpoints(folder: Path) -> dict[int, Path]:
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoint]]:
     """Reads the newest good checkpoint; returns it with the errors of the newer ones.
 
-    That is best.pt if there is no other. A run that is still training may delete files meanwhile;
-    those are not errors.
+    That is best.pt if there is no other good one. A run that is still training may delete files
+    meanwhile; those are not errors.
     """
     errors: list[BadCheckpoint] = []
     seen: set[Path] = set()
-    if not numbered_checkpoints(folder) and (folder / "best.pt").exists():
-        try:
-            return read_checkpoint(folder / "best.pt"), []
-        except BadCheckpoint as error:
-            return None, [error]
     while found := [item for item in numbered_checkpoints(folder).items() if item[1] not in seen]:
         step, path = found[0]
         seen.add(path)
@@ -246,6 +243,11 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoi
         except BadCheckpoint as error:
             if os.path.lexists(path):
                 errors.append(error)
+    if (best := folder / "best.pt").exists():
+        try:
+            return read_checkpoint(best), errors
+        except BadCheckpoint as error:
+            errors.append(error)
     return None, errors
 
 

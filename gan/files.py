@@ -23,7 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(part, path)
         folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)  # makes the rename itself durable
+        with suppress(OSError):  # not every file system can
+            os.fsync(folder)  # makes the rename itself durable
         os.close(folder)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None

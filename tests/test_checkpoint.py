@@ -317,6 +317,13 @@ def test_checkpoint_deleted_during_the_search_is_no_error(
     assert found and found.step == 4 and not errors
 
 
+def test_best_is_used_if_all_others_are_damaged(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "best.pt", checkpoint_of(2))
+    (tmp_path / "step_00000003.pt").write_bytes(b"x")
+    found, errors = newest_checkpoint(tmp_path)
+    assert found and found.step == 2 and "step_00000003.pt" in str(errors[0])
+
+
 def test_pruning_keeps_the_newest_and_ignores_later_ones(tmp_path: Path) -> None:
     """Later ones are damaged: the run resumed from an older one."""
     for step in (1, 2, 3, 4, 9):

@@ -33,8 +33,15 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
-from gan.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint, save_checkpoint
-from gan.config.settings import DataConfig
+from gan.checkpoint import (
+    BadCheckpoint,
+    Checkpoint,
+    checkpoint_path,
+    read_checkpoint,
+    save_checkpoint,
+)
+from gan.config.reader import identity, load_config, parse_config
+from gan.config.settings import Config, DataConfig
 from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.errors import NonFinite
@@ -189,6 +196,44 @@ def test_first_ctrl_c_is_answered_and_the_second_ends_the_process_at_once() -> N
         assert process.returncode == -signal.SIGINT
     finally:
         process.kill()
+
+
+def test_a_second_hang_up_leaves_time_to_save() -> None:
+    # a terminal that is closed and its shell both send one
+    endless = [sys.executable, "-c", _ENDLESS_STEP]
+    process = subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "asked to stop\n"
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_grids_that_cannot_be_written_lose_no_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("samples/ has been removed")
+
+    monkeypatch.setattr(report, "show", fails)
+    monkeypatch.setattr(loop, "_do_missed_events", lambda run: False)
+    cfg = tiny_config(tmp_path, train={"num_steps": 2})
+    with pytest.raises(OSError, match="removed"):
+        train(cfg, tmp_path / "run", "cpu")
+    assert read_checkpoint(checkpoint_path(tmp_path / "run/checkpoints", 2)).step == 2
+
+
+def test_a_run_and_its_own_config_have_the_same_identity(tiny_run: Path) -> None:
+    own, first = load_config(tiny_run / "config.yaml"), tiny_config(tiny_run.parent)
+    assert repr(identity(own)) == repr(identity(first))  # to the byte, 1 is not 1.0
+    assert repr(identity(parse_config({}, origin=""))) == repr(identity(Config()))
+    pair = parse_config({"data": {"image_size": [32, 32]}}, origin="")
+    assert pair.data.image_size == 32
 
 
 def test_second_process_is_refused_with_the_owner_of_the_lock(config: Path, tmp_path: Path) -> None:

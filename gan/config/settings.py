@@ -44,8 +44,8 @@ class DataConfig(Section):
     channels: Literal[1, 3, 4] = _setting(1, "1 grey, 3 RGB, 4 RGB and opacity (source folder)")
     fit: Literal["crop", "pad", "squash"] = _setting(
         "crop",
-        "crop: resize the short side, cut the centre; pad: add a black border, "
-        "no resampling; squash: resize both sides",
+        "crop: resize the short side, cut the centre; pad: add a black border (transparent with 4 "
+        "channels), no resampling; squash: resize both sides",
     )
     flip: bool = _setting(False, "mirror images at random; for faces, not for digits")
     on_bad_image: Literal["error", "skip"] = _setting(
@@ -70,6 +70,7 @@ class DataConfig(Section):
         sides = value if isinstance(value, tuple) else (value, value)
         if len(sides) == 2 and all(type(side) is int for side in sides):
             num_levels(*sides)
+            return value if sides[0] != sides[1] else sides[0]
         return value
 
     @property
@@ -148,7 +149,7 @@ class TrainConfig(Section):
         ge=1,
     )
     ema_halflife_images: float | None = _setting(
-        50_000, "half-life of G's weight average; null: no averaging", gt=0
+        50_000.0, "half-life of G's weight average; null: no averaging", gt=0
     )
     ema_warmup: float = _setting(
         0.1, "the half-life is at most this share of the images seen", gt=0

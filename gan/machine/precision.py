@@ -70,6 +70,14 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     return (tensor if tensor.is_cuda else tensor.pin_memory()).to(device, non_blocking=True)
 
 
+def processor(device: torch.device) -> str:
+    """Returns what decides the rounding of a device: a GPU's name, or a CPU's instructions."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    amx = " with AMX" if torch.cpu._is_amx_tile_supported() else ""
+    return torch.backends.cpu.get_cpu_capability() + amx
+
+
 def _has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -17,16 +17,17 @@ class StopRequest:
     signum = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Records the signal and answers; a second one ends the process at once.
+        """Records the signal and answers; Ctrl-C after another signal ends the process at once.
 
-        Under torchrun a second one is ignored: Slurm signals every process and torchrun forwards
-        the signal, so each rank gets it twice. torchrun kills processes that take too long.
+        Others may come twice: a terminal that is closed and its shell both send SIGHUP. Under
+        torchrun Ctrl-C does too: Slurm signals every process and torchrun forwards the signal.
+        torchrun kills processes that take too long.
         """
-        if self.signum and not is_torchelastic_launched():
+        if self.signum and signum == signal.SIGINT and not is_torchelastic_launched():
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
-        self.signum = signum
-        if not is_torchelastic_launched():
+        is_first, self.signum = not self.signum, signum
+        if is_first and not is_torchelastic_launched():
             _answer("finishing this step, then saving; interrupt again to quit without saving")
 
 

@@ -17,7 +17,7 @@ PATCH = 7
 NUM_PATCHES = 1 << 15  # per level, over all images
 NUM_PROJECTIONS = 128
 _MIN_SIDE = 14  # of a coarser level: 28 px has two levels, powers of two end at 16 as in the paper
-_BATCH = 512
+_BATCH, _MAX_PIXELS = 512, 1 << 23  # of a batch, which takes 11 times its memory
 
 
 def sample_patches(images: np.ndarray, *, seed: int) -> dict[int, Tensor]:
@@ -33,8 +33,9 @@ def sample_patches(images: np.ndarray, *, seed: int) -> dict[int, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     owners = torch.arange(NUM_PATCHES) * len(images) // NUM_PATCHES  # equally many per image
     parts: dict[int, list[Tensor]] = {}
-    for start in range(0, len(images), _BATCH):
-        batch = torch.tensor(images[start : start + _BATCH]).float()
+    size = max(1, min(_BATCH, _MAX_PIXELS // (height * width)))
+    for start in range(0, len(images), size):
+        batch = torch.tensor(images[start : start + size]).float()
         local = owners[(owners >= start) & (owners < start + len(batch))] - start
         for level in laplacian_levels(batch):
             patches = _random_patches(level, local, generator)

@@ -93,8 +93,8 @@ def num_comparable(train: PackedImages, held_out: PackedImages | None, num: int)
     num = min(num, len(train), len(held_out)) if held_out else min(num, len(train) // 2)
     if num < _MIN_IMAGES:
         raise ValueError(
-            f"evaluation needs at least {_MIN_IMAGES} images; --num, the data and data.hold_out "
-            f"allow only {num}"
+            f"evaluation needs at least {_MIN_IMAGES} images; the data and data.hold_out allow "
+            f"only {num}"
         )
     return num
 

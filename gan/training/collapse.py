@@ -39,8 +39,8 @@ def signs(values: Mapping[str, float]) -> dict[str, str]:
     margin = values["d/real"] - values["d/fake"]
     if margin > _MAX_MARGIN:
         found["margin"] = (
-            f"D(x) - D(G(z)) is {margin:.3f}: D has won; a lower train.d_learning_rate "
-            "or train.augment translate can prevent this"
+            f"D(x) - D(G(z)) is {margin:.3f}: D has won; a lower train.d_learning_rate, or "
+            "train.augment translate if it is null, can prevent this"
         )
     share = values["samples/diversity"]
     if share < _MIN_DIVERSITY:

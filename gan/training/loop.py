@@ -1,7 +1,7 @@
 """A run from its first step to its last.
 
-The events after a step always have the same order: log, settle the average of G, show, evaluate,
-save. On a signal the state is saved and the run ends; what was due then is done on resume.
+The events after a step always have the same order: log, settle the average of G, save, show,
+evaluate. On a signal the state is saved and the run ends; what was due then is done on resume.
 """
 
 import math
@@ -107,7 +107,7 @@ def _check_before_data(
 def _require_equal_ranks(cfg: Config, data: str, dtype: torch.dtype, ranks: Ranks) -> None:
     # lengths and cadences too: the ranks must make the same collective calls
     own = identity(cfg) | {"train": dict(cfg.train), "hardware": {"precision": str(dtype)}}
-    own["images"] = {"checksum": data}
+    own |= {"images": {"checksum": data}, "torch": {"version": str(torch.__version__)}}
     differ = differences(from_first(own, ranks), own, "rank 0", f"rank {ranks.rank}")
     if largest(len(differ), ranks):
         raise ConfigError(
@@ -172,12 +172,12 @@ def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
         return
     with run.window.paused():
         _require_finite(run)
+        if saves:  # before the others, whose failure then loses nothing
+            _save(run)
         if shows and run.is_first:
             _show(run)
         if evaluates and run.is_first:
             evaluator.evaluate(run)
-        if saves:
-            _save(run)
 
 
 def _is_due(every_steps: int | None, step: int, is_last: bool) -> bool:
@@ -258,10 +258,11 @@ def _require_finite(run: Run) -> None:
 
 
 def _diverged(run: Run, what: str) -> None:
+    is_half = run.state.precision.dtype != torch.float32
     raise NonFinite(
-        f"{what} is not finite at step {run.state.step:,}; this state was not saved. Resume with "
-        "hardware.precision=fp32, or start a new run from the last checkpoint (train.init_from) "
-        "with lower learning rates"
+        f"{what} is not finite at step {run.state.step:,}; this state was not saved. "
+        + ("Resume with hardware.precision=fp32, or start" if is_half else "Start")
+        + " a new run from the last checkpoint (train.init_from) with lower learning rates"
     )
 
 

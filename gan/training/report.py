@@ -137,7 +137,8 @@ def finish(run: Run, ending: Ending) -> None:
     """Writes learning.gif and the last line."""
     run.tracker.console.show(*_status(run))
     names = (path.stem[4:] for path in run.sample_dir.glob("ema_*.png"))
-    steps = sorted(int(name) for name in names if name.isdecimal())  # not a user's own file
+    numbers = (int(name) for name in names if name.isdecimal())  # not a user's own file
+    steps = sorted(step for step in numbers if step <= run.state.step)  # not an earlier run's
     some = [*steps[:: -(-len(steps) // _MAX_GIF_FRAMES) or 1], *steps[-1:]]
     frames = []
     for step in some:

@@ -9,7 +9,7 @@ from reprlib import repr as brief
 from gan.checkpoint import BadCheckpoint, Checkpoint, newest_checkpoint, read_checkpoint
 from gan.config.reader import differences, identity, parse_config
 from gan.config.settings import Config
-from gan.machine.ranks import from_first
+from gan.machine.ranks import Ranks, from_first, largest
 from gan.training.run import Run
 from gan.training.run_dir import locked
 from gan.training.state import environment, load_networks, restore
@@ -50,6 +50,7 @@ def resume(run: Run) -> list[str]:
         return ["no checkpoint of the earlier calls; starting at step 0"] if lost else []
     run.has_checkpoint = True
     checkpoint = checkpoint or read_checkpoint(path)
+    _require_same_file(checkpoint, run.state.ranks)
     _require_same_run(checkpoint, run.cfg, run.packed.checksum)
     try:
         restore(run.state, checkpoint)
@@ -73,6 +74,12 @@ def _short(value: object) -> str:
     return value[:100] if isinstance(value, str) else brief(value)
 
 
+def _require_same_file(checkpoint: Checkpoint, ranks: Ranks) -> None:
+    """Raises BadCheckpoint on all ranks if they have read different files, as from local disks."""
+    if largest(from_first(checkpoint.sha256, ranks) != checkpoint.sha256, ranks):
+        raise BadCheckpoint(f"{checkpoint.path}: the ranks have read different files of this name")
+
+
 def _require_same_run(checkpoint: Checkpoint, cfg: Config, data: str) -> None:
     path = checkpoint.path
     old = identity(parse_config(checkpoint.config, origin=str(path)))
@@ -94,6 +101,7 @@ def initialise(run: Run, read: Reader) -> list[str]:
     checkpoint = None if run.has_checkpoint else _initial_checkpoint(run.cfg, read)
     if checkpoint is None:
         return []
+    _require_same_file(checkpoint, run.state.ranks)
     try:
         d = checkpoint.d or run.state.d.state_dict()
         load_networks(run.state, replace(checkpoint, d=d))

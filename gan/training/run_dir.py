@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,8 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         who = "another process"
-        if holder.is_file():
-            with holder.open(errors="replace") as file:
-                who = file.read(200)
+        with suppress(OSError), holder.open(errors="replace") as file:
+            who = file.read(200)
         raise ValueError(f"{run_dir} is in use by {who}; wait for it or stop it") from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -80,7 +79,7 @@ def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
         "host": socket.gethostname(),
         "commit": source_commit(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: _version(name) for name in _PACKAGES},
         **facts,
     }
     meta = read_json(run_dir / "meta.json")
@@ -88,6 +87,12 @@ def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
     calls = [*calls, call] if isinstance(calls, list) else [call]
     with replacing(run_dir / "meta.json") as part:
         part.write_text(json.dumps({"calls": calls}, indent=2) + "\n")
+
+
+def _version(package: str) -> str | None:
+    with suppress(PackageNotFoundError):  # such as pillow, of which there are other builds
+        return version(package)
+    return None
 
 
 def source_commit() -> str | None:

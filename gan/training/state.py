@@ -14,7 +14,7 @@ from gan.checkpoint import BadCheckpoint, Checkpoint, check_tensors
 from gan.config.reader import identity
 from gan.config.settings import Config
 from gan.latents import draw_labels, draw_latents
-from gan.machine.precision import Precision, autocast
+from gan.machine.precision import Precision, autocast, processor
 from gan.machine.ranks import Ranks
 from gan.machine.replay import Replay
 from gan.nn.discriminator import Discriminator
@@ -50,7 +50,7 @@ def make_state(
     ranks: Ranks | None = None,
     num_images: int = 1,
 ) -> TrainState:
-    """Builds the state at step 0; its weights depend on train.seed alone."""
+    """Builds the state at step 0; its weights depend on train.seed, and a little on the CPU."""
     ranks = ranks or Ranks()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.train.seed)
@@ -132,6 +132,7 @@ def environment(state: TrainState) -> dict[str, Any]:
     return {
         "torch": str(torch.__version__),
         "device": state.device.type,
+        "processor": processor(state.device),
         "precision": state.precision.recorded,
         "world_size": state.ranks.world_size,
     }
