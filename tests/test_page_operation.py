@@ -268,6 +268,8 @@ def test_invalid_setting_says_why_and_keeps_the_picture(
     assert reason in section.text(".op-trouble")
     assert "still shows n2 k2 s1 p0 op0 d1" in section.text(".op-trouble")
     assert torch.equal(section.map("output"), before)
+    section.cell("input", 0, 1).locator("input").fill("3")  # the settings stay invalid
+    assert reason in section.text(".op-trouble")
     section.slide(**dict.fromkeys(change, 0))
     assert section.text(".op-trouble") == ""
 

@@ -37,9 +37,10 @@ export function makeControls(app) {
   const link = element("a", {}, t("op_link"));
   const formula = element("p", { className: "op-formula" });
   const trouble = element("p", { className: "op-trouble", role: "alert" });
+  let ofSettings = ""; // stays while the settings are invalid
   const complain = (text) => {
-    trouble.textContent = text;
-    trouble.hidden = !text;
+    trouble.textContent = text || ofSettings;
+    trouble.hidden = !trouble.textContent;
   };
   const settings = element("fieldset", {}, element("legend", {}, t("op_settings")));
   settings.append(...sliders.map(({ node }) => node));
@@ -53,7 +54,8 @@ export function makeControls(app) {
       for (const slider of sliders) slider.show(fault);
       formula.replaceChildren(...formulaNodes(state.wanted, t));
       formula.classList.toggle("op-is-invalid", Boolean(fault));
-      complain(fault ? explain(fault, state, t) : "");
+      ofSettings = fault ? explain(fault, state, t) : "";
+      complain("");
     },
     paint() {
       link.href = `#operation?${toQuery(state.setting, state.view)}`;
