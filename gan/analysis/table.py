@@ -24,21 +24,19 @@ def evaluation_table(record: dict[str, Any], num_classes: int) -> str:
     """
     rows = evaluation_rows(record)
     origin, network = record["checkpoint"], record["network"]
+    several = record["draws"] > 1
+    draws = f"mean ± standard deviation of {record['draws']} draws" if several else "one draw"
     lines = [
         f"{origin['file']}, step {origin['step']:,}, {origin['images_seen']:,} images seen",
         f"{record['num_generated']:,} samples and as many real images; features of "
-        f"{network['name'] if network else 'no network'}; {_draws(record['draws'])}",
+        f"{network['name'] if network else 'no network'}; {draws}",
+        "(nearest_training and near_copies are of the last draw)",
         "",
         *aligned([HEADS, *rows]),
     ]
     if found := readings(record, num_classes):
         lines += ["", *found]
     return "\n".join(lines)
-
-
-def _draws(num: int) -> str:
-    of_last = "nearest_training and near_copies of the last"
-    return f"mean ± standard deviation of {num} draws, {of_last}" if num > 1 else "one draw"
 
 
 def write_record(record: dict[str, Any], out: Path) -> None:
