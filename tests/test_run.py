@@ -40,17 +40,18 @@ from gan.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from gan.config.reader import identity, load_config, parse_config
+from gan.config.reader import describe, identity, load_config, parse_config
 from gan.config.settings import Config, DataConfig
 from gan.data.pack import PackedImages, pack
 from gan.data.source import Source
 from gan.errors import NonFinite
 from gan.machine.precision import Precision
+from gan.machine.ranks import Ranks
 from gan.nn.generator import Generator
 from gan.nn.losses import LOSSES
 from gan.pretrained.load import load_generator
 from gan.sampling import grid
-from gan.training import loop, report
+from gan.training import loop, report, resume, state
 from gan.training.loop import train
 from gan.training.run import Ending, Run, Window
 from gan.training.state import TrainState
@@ -183,35 +184,34 @@ with stop_on_signals() as stop:
 """
 
 
-def test_first_ctrl_c_is_answered_and_the_second_ends_the_process_at_once() -> None:
+@contextmanager
+def signalled_twice(signum: int) -> Iterator[subprocess.Popen[str]]:
+    """Starts an endless step, and signals it a second time after it has seen the first."""
     endless = [sys.executable, "-c", _ENDLESS_STEP]
-    process = subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout and process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "asked to stop\n"
-        process.send_signal(signal.SIGINT)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(endless, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdout and process.stdout.readline() == "ready\n"
+            process.send_signal(signum)
+            assert process.stdout.readline() == "asked to stop\n"
+            process.send_signal(signum)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_first_ctrl_c_is_answered_and_the_second_ends_the_process_at_once() -> None:
+    with signalled_twice(signal.SIGINT) as process:
         answer = "finishing this step, then saving; interrupt again to quit without saving\n"
         assert process.communicate()[1] == answer
         assert process.returncode == -signal.SIGINT
-    finally:
-        process.kill()
 
 
 def test_a_second_hang_up_leaves_time_to_save() -> None:
     # a terminal that is closed and its shell both send one
-    endless = [sys.executable, "-c", _ENDLESS_STEP]
-    process = subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout and process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGHUP)
-        assert process.stdout.readline() == "asked to stop\n"
-        process.send_signal(signal.SIGHUP)
+    with signalled_twice(signal.SIGHUP) as process:
         time.sleep(0.2)
         assert process.poll() is None
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_grids_that_cannot_be_written_lose_no_state(
@@ -231,7 +231,8 @@ def test_grids_that_cannot_be_written_lose_no_state(
 def test_a_run_and_its_own_config_have_the_same_identity(tiny_run: Path) -> None:
     own, first = load_config(tiny_run / "config.yaml"), tiny_config(tiny_run.parent)
     assert repr(identity(own)) == repr(identity(first))  # to the byte, 1 is not 1.0
-    assert repr(identity(parse_config({}, origin=""))) == repr(identity(Config()))
+    written = parse_config(yaml.safe_load(describe(Config())), origin="")
+    assert repr(identity(written)) == repr(identity(Config()))
     pair = parse_config({"data": {"image_size": [32, 32]}}, origin="")
     assert pair.data.image_size == 32
 
@@ -330,6 +331,25 @@ def test_resuming_on_another_machine_reports_what_differs(
         f"torch: checkpoint has 1.0, this machine has {torch.__version__}; "
         "fashion: checkpoint has new, this machine has None"
     ) in log
+
+
+def test_resuming_on_another_processor_is_noted(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "processor", lambda device: "another")
+    train(tiny_config(tmp_path), finished_run, "cpu")
+    assert ", this machine has another" in (finished_run / "log.txt").read_text()
+
+
+def test_ranks_that_read_different_checkpoints_of_one_name_stop(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_another_disk(value: object, ranks: Ranks) -> object:
+        return "another sha256" if isinstance(value, str) else value
+
+    monkeypatch.setattr(resume, "from_first", of_another_disk)
+    with pytest.raises(BadCheckpoint, match=r"step_00000004\.pt: the ranks have read different"):
+        train(tiny_config(tmp_path), finished_run, "cpu")
 
 
 def test_checkpoint_that_cannot_be_resumed_is_named(finished_run: Path, tmp_path: Path) -> None:

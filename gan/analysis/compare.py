@@ -56,16 +56,13 @@ def compare(run_dirs: Sequence[Path], out: Path | None = None) -> str:
 
 def group_runs(runs: Sequence[RunFiles]) -> Groups:
     """Puts runs together whose settings differ in train.seed alone."""
-    unique_names = len({run.path.resolve().name for run in runs}) == len(runs)
+    names = {run.path: run.path.resolve().name for run in runs}
+    if len(set(names.values())) < len(runs):
+        names = {path: str(path) for path in names}
     found: dict[str, list[RunFiles]] = {}
     for run in runs:
         found.setdefault(repr(run.settings | {_SEED: None}), []).append(run)
-    return {
-        ", ".join(
-            run.path.resolve().name if unique_names else str(run.path) for run in group
-        ): group
-        for group in found.values()
-    }
+    return {", ".join(names[run.path] for run in group): group for group in found.values()}
 
 
 def differing_settings(groups: Groups) -> dict[str, list[Any]]:

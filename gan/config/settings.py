@@ -25,7 +25,10 @@ def _free(default: Any, description: str, **bounds: Any) -> Any:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # a default is validated, so that it has the type of the same value in a file
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
+    )
 
 
 class DataConfig(Section):
@@ -149,7 +152,7 @@ class TrainConfig(Section):
         ge=1,
     )
     ema_halflife_images: float | None = _setting(
-        50_000.0, "half-life of G's weight average; null: no averaging", gt=0
+        50_000, "half-life of G's weight average; null: no averaging", gt=0
     )
     ema_warmup: float = _setting(
         0.1, "the half-life is at most this share of the images seen", gt=0

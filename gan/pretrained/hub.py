@@ -39,9 +39,11 @@ def download(name: str) -> Path:
     return Path(files[0]).parent
 
 
-def upload(folder: Path, name: str) -> str:
-    """Creates the repository OWNER/NAME if needed and uploads a folder; returns its address."""
-    hub = require(name)
+def upload(hub: ModuleType, folder: Path, name: str) -> str:
+    """Creates the repository OWNER/NAME if needed and uploads a folder; returns its address.
+
+    `hub` is the library that `require` returns.
+    """
     hub.create_repo(name, exist_ok=True)
     return str(hub.upload_folder(repo_id=name, folder_path=folder))
 

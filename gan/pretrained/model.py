@@ -113,10 +113,10 @@ class Model:
 
         Needs the extra gan[hub], a network, and `hf auth login` before.
         """
-        hub.require(name)
+        library = hub.require(name)
         with TemporaryDirectory() as folder:
             save_folder(self.trained, Path(folder), name=name)
-            return hub.upload(Path(folder), name)
+            return hub.upload(library, Path(folder), name)
 
 
 def _read(source: str | Path) -> Checkpoint:
