@@ -66,7 +66,8 @@ class Console:
 
     def close(self) -> None:
         self._close_bar()
-        self._log.close()
+        with naming(Path(self._log.name)):
+            self._log.close()
 
     def _close_bar(self) -> None:
         with self._guarded():

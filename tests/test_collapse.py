@@ -71,3 +71,14 @@ def test_collapsed_run_warns_in_tensorboard_and_stops_if_configured(
     board = EventAccumulator(str(tmp_path / "run")).Reload()
     assert "warnings/text_summary" in board.Tags()["tensors"]
     assert "5_samples/diversity" in board.Tags()["scalars"]
+
+
+def test_collapse_that_only_the_last_grids_show_ends_the_run_as_collapsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan.training.collapse._LASTING_IMAGES", 0)
+    train_cfg = {"num_steps": 2, "sample_every_steps": None, "g_learning_rate": 1e-9}
+    for on_collapse, ending in (("warn", Ending.DONE), ("stop", Ending.COLLAPSED)):
+        cfg = tiny_config(tmp_path, train={**train_cfg, "on_collapse": on_collapse})
+        assert train(cfg, tmp_path / on_collapse, "cpu").ending == ending
+        assert (tmp_path / on_collapse / "checkpoints" / "step_00000002.pt").exists()

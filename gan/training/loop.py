@@ -7,7 +7,7 @@ evaluate. On a signal the state is saved and the run ends; what was due then is 
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import torch
@@ -81,11 +81,10 @@ def train(
             for folder in (run.checkpoint_dir, run.sample_dir):
                 folder.mkdir(exist_ok=True)
                 remove_unfinished(folder)
-            report.begin(run, notes)
-            try:
+            run.tracker = report.open_tracker(run)
+            with closing(run.tracker):
+                report.begin(run, notes)
                 run.ending = _loop(run, stop)
-            finally:
-                run.tracker.close()
     return run
 
 
@@ -139,8 +138,10 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
                 _save(run)  # and nothing else: the sender of a signal may not wait
         else:
             _after_step(run, values, is_last=ending is not None)
-    if ending == Ending.COLLAPSED:
-        run.collapsed = from_first(run.collapsed, run.state.ranks)
+    if cfg.train.on_collapse == "stop" and not ending.is_signal:
+        run.collapsed = from_first(run.collapsed, state.ranks)
+        if run.collapsed:  # if only the last grids show it, the step was not ended by it
+            ending = Ending.COLLAPSED
     if run.is_first:
         report.finish(run, ending)
     return ending

@@ -30,14 +30,17 @@ _MAX_GIF_FRAMES = 60
 _SHOW_EVERY_S = 1.0
 
 
+def open_tracker(run: Run) -> Tracker:
+    """Opens the output of a run, which continues after its present step."""
+    state, num_steps = run.state, run.cfg.train.num_steps
+    return Tracker(run.run_dir, step=state.step, images_seen=state.images_seen, num_steps=num_steps)
+
+
 def begin(run: Run, notes: list[str]) -> None:
-    """Opens the tracker, describes the run, and shows real images when it is new."""
+    """Describes the run, and shows real images when it is new."""
     state, cfg = run.state, run.cfg
     facts = {"images": len(run.packed), "data": run.packed.checksum, "step": state.step}
     describe_run(run.run_dir, cfg, environment(state) | facts)
-    run.tracker = Tracker(
-        run.run_dir, step=state.step, images_seen=state.images_seen, num_steps=cfg.train.num_steps
-    )
     shape = "x".join(map(str, cfg.data.image_shape))
     say = run.tracker.console.say
     say(
