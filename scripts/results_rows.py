@@ -20,7 +20,7 @@ def _rate(value: str) -> tuple[str, ...]:
 # the settings of the well-known PyTorch example, with the networks of the config
 _CONSTANT = ("train.learning_rate_halflife_images=null", "train.augment=null",
              "train.augment_ramp_epochs=null", "train.class_loss_weight=0",
-             "train.translate_pixels=null", "model.d_border=grey",
+             "train.translate_pixels=null", "model.d_border=grey", "train.beta1=0.5",
              "model.upsample=transposed", "train.colour_noise=null")  # fmt: skip
 _PUBLISHED = (*_CONSTANT, "train.batch_size=64", *_rate("2e-4"), "train.ema_halflife_images=null")
 RATES = ("2e-4", "5e-4", "1e-3")  # the sweep of a fair baseline
