@@ -151,6 +151,15 @@ def test_a_run_without_evaluation_is_named(make_run: MakeRun) -> None:
     assert str(runs[0]) not in text
 
 
+def test_runs_without_a_record_and_other_data_are_noted(make_run: MakeRun) -> None:
+    runs = [make_run("a", 1.0, RECORD), make_run("b", 1.0)]
+    text = compare(runs)
+    assert f"note: {runs[1]} has no record" in text and "not comparable" not in text
+    config = runs[1] / "config.yaml"
+    config.write_text(config.read_text().replace("source: synthetic", "source: mnist"))
+    assert "distances between runs with other data are not comparable" in compare(runs)
+
+
 def test_a_run_alone_has_no_table_of_settings(make_run: MakeRun) -> None:
     assert compare([make_run("a", 1.0)]).startswith("runs  seeds")
     seeds = [make_run("b", 1.0), make_run("c", 1.0, seed=1)]

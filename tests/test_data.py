@@ -97,6 +97,13 @@ def test_flat_folder_has_no_classes(images: Path) -> None:
     assert (len(source), source.labels, source.classes) == (4, None, ())
 
 
+def test_an_image_beside_the_folders_of_classes_is_named(images: Path) -> None:
+    shutil.copy(next((images / "cat").iterdir()), images / "loose.png")
+    source = open_source(folder_config(images))
+    assert source.classes == ()
+    assert source.notes[-1] == "no classes: 1 images are in no subfolder, such as loose.png"
+
+
 def test_folder_without_images_is_an_error_that_lists_the_suffixes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ValueError, match=r"no images \(.*\.png.*\); left out 1 .*: a.txt"):

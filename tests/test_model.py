@@ -51,6 +51,11 @@ def test_sample_equals_gan_sample(
     assert images.dtype == np.uint8 and (images == np.load(out)["images"]).all()
 
 
+def test_repr_is_one_line(conditional_run: Path) -> None:
+    text = repr(load(conditional_run))
+    assert text.endswith("step 4, images 3x16x16, 2 classes)") and "\n" not in text
+
+
 def test_truncation_multiplies_the_latents(tiny_run: Path) -> None:
     g = load(tiny_run)
     half = g.trained.images(g.latents(3, seed=1) * 0.5).transpose(0, 2, 3, 1)
@@ -114,7 +119,7 @@ def test_wrong_arguments_are_one_error(tiny_run: Path, conditional_run: Path) ->
     for truncation in (0.0, 1.5, math.nan):
         with pytest.raises(ValueError, match="truncation must be above 0 and at most 1"):
             g.sample(1, truncation=truncation)
-    with pytest.raises(ConfigError, match=r"has the classes disc, square"):
+    with pytest.raises(ConfigError, match=r"has the classes 0 to 1: disc, square"):
         load(conditional_run).sample(1, label="cat")
     with pytest.raises(ValueError, match="cannot be used on this machine"):
         package.load(tiny_run, device="cuda" if not torch.cuda.is_available() else "mps")

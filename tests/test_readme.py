@@ -65,7 +65,6 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         noise = np.random.default_rng(i).integers(0, 256, (28, 30, 3), np.uint8)
         (images / str(i % 10)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise).save(images / str(i % 10) / f"{i}.png")
-    Image.fromarray(noise).save(tmp_path / "digit.png")
     (tmp_path / "configs").symlink_to(Path("configs").resolve())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gan.analysis.invert._STEPS", 40)

@@ -189,8 +189,10 @@ def test_label_may_be_the_name_or_number_of_a_class(conditional_run: Path) -> No
     assert (
         trained.labels(3, 0, "square").tolist() == trained.labels(3, 0, "1").tolist() == [1, 1, 1]
     )
-    with pytest.raises(ValueError, match=r"--label cat: .* has the classes disc, square"):
+    with pytest.raises(ValueError, match=r"--label cat: .* the classes 0 to 1: disc, square$"):
         trained.labels(3, 0, "cat")
+    with pytest.raises(ValueError, match=r"; did you mean square\?"):
+        trained.labels(3, 0, "Sqare")
 
 
 def test_a_damaged_newest_checkpoint_is_reported(

@@ -124,6 +124,10 @@ def _choose_scores(groups: Sequence[Sequence[RunFiles]]) -> tuple[bool, str]:
         for run in group
         if len(group) > 1 and not run.last_scores
     ]
+    if records:
+        without += [f"\nnote: {run.path} has no record" for run in runs if not run.record]
+    if len({run.cfg.data.source for run in runs}) > 1:
+        without.append("\nnote: distances between runs with other data are not comparable")
     return False, (
         f"scores: the newest evaluation during each run; records {reason};\n"
         f"to write one: gan evaluate RUN --out RUN/{RECORD}{''.join(without)}"

@@ -268,8 +268,9 @@ def _download(name: str, root: Path, missing: Path, files: str, *, allowed: bool
                     _move(Path(part), root)
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"{name}: the download failed ({' '.join(str(error).split())[:200]}); "
-            f"try again, or download the archives yourself and unpack them under {root}"
+            f"{name} is not under {root}, and the download failed "
+            f"({' '.join(str(error).split())[:200]}); set data.root or GAN_DATA to the folder that "
+            "has it, try again, or unpack the archives there yourself"
         ) from None
     finally:
         with suppress(OSError):  # the folders are not empty if the download succeeded

@@ -161,7 +161,10 @@ def _from_files(
         "folders without images": sorted(empty, key=lambda path: path.count("/")),
         f"other files ({_types(others)})": others,
     }
+    loose = [name for name in names if len(PurePosixPath(name).parts) == 1]
     notes = _describe(left_out)
+    if 0 < len(loose) < len(names):
+        notes.append(f"no classes: {len(loose):,} images are in no subfolder, such as {loose[0]}")
     if not names:
         suffixes = " ".join(sorted(SUFFIXES))
         raise ValueError("; ".join([f"{place}: no images ({suffixes})", *notes]))

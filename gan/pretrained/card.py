@@ -67,6 +67,7 @@ _OTHER = _Data(
     "Not known to this program: state the origin and the licence of the images here.",
     "Images that are rare in the data are drawn worse.",
 )
+_UNSEEN = "Not described: look at samples.png. A generator has the bias of its data."
 
 
 def extras(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _card(trained: Trained, values: dict[str, Any], name: str) -> str:
             *_truncation(values.get("truncation")),
             *_training(trained, values.get("training")),
             *("", "## Data and licence", "", data.origin),
-            *("", "## Limits", "", data.limits, ""),
+            *("", "## Limits", "", data.limits if "training" in values else _UNSEEN, ""),
         ]
     )
 

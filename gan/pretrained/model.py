@@ -48,6 +48,10 @@ class Model:
         network = build_generator(trained.cfg, len(checkpoint.classes), checkpoint.g_ema)
         return cls(trained, network.to(on))
 
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.image_shape))
+        return f"Model({self.trained.origin}, images {shape}, {len(self.classes)} classes)"
+
     @property
     def z_dim(self) -> int:
         """Length Z of a latent."""

@@ -1,6 +1,7 @@
 """A checkpoint's averaged generator, ready to sample."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 import torch
@@ -56,8 +57,11 @@ class Trained:
         if only == "all" and names:
             return torch.arange(len(names)).repeat_interleave(-(-num // len(names)))
         if only not in names and not (only.isdecimal() and int(only) < len(names)):
-            choices = f"the classes {', '.join(names[:20])}" if names else "no classes"
-            raise ConfigError(f"--label {only}: {self.origin} has {choices}")
+            shown = ", ".join([*names[:20], *["..."] * (len(names) > 20)])
+            choices = f"the classes 0 to {len(names) - 1}: {shown}" if names else "no classes"
+            near = get_close_matches(only.lower(), names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"--label {only}: {self.origin} has {choices}{hint}")
         return torch.full((num,), names.index(only) if only in names else int(only))
 
     def images(self, z: Tensor, labels: Tensor | None = None) -> np.ndarray:
