@@ -41,7 +41,7 @@ class Board:
         self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
         try:
             self._writer = SummaryWriter(str(run_dir), purge_step=purge_step)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:  # a name that is not UTF-8
             self._leave(error)
         layout = {title: ["Multiline", [tags]] for title, tags in _CHARTS.items()}
         self._try(lambda writer: writer.add_custom_scalars({"x axis: images seen": layout}))

@@ -22,7 +22,7 @@ class Console:
     """Prints lines and a status line; must be closed."""
 
     def __init__(self, log: Path, *, step: int, num_steps: int) -> None:
-        self._log = open(log, "a", buffering=1)
+        self._log = open(log, "a", buffering=1, errors="backslashreplace")
         self._last_status = -math.inf
         self._bar = None
         if sys.stderr.isatty():
@@ -45,10 +45,10 @@ class Console:
             return
         with self._guarded():
             columns = _columns()
-            texts = list(accumulate(fields, "{}  {}".format))
+            texts = accumulate(fields, "{}  {}".format)
             fit = [text for text in texts if len(text) <= columns - _SHORTEST]
             self._bar.ncols, self._bar.n = columns, done
-            self._bar.set_description_str((fit or texts)[-1 if fit else 0])
+            self._bar.set_description_str([*fields[:1], *fit][-1])
 
     def status(self, fields: Sequence[str]) -> None:
         """Writes the fields to log.txt, and prints them if there is no terminal, every 5 s."""

@@ -180,6 +180,11 @@ def test_settings_of_earlier_versions_are_read_if_they_say_what_is_done_now() ->
             parse_config({**former, section: {key: value}}, origin="x")
 
 
+def test_a_tensor_in_the_place_of_a_setting_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"^x: train\.augment: input should be 'translate'"):
+        parse_config({"train": {"augment": torch.ones(3)}}, origin="x")
+
+
 def test_identity_leaves_out_lengths_cadences_and_paths() -> None:
     kept = identity(Config())
     assert "root" not in kept["data"] and "hardware" not in kept

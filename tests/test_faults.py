@@ -22,12 +22,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from gan.analysis.report import write_report
 from gan.checkpoint import BadCheckpoint, numbered_checkpoints, read_checkpoint, save_checkpoint
 from gan.cli import main
 from gan.config.reader import ConfigError, load_config
 from gan.files import parse_row
 from gan.machine.ranks import Ranks
 from gan.machine.signals import stop_on_signals
+from gan.page.history import history_of
 from gan.pretrained.folder import write_folder
 from gan.training import loop
 from gan.training.loop import train
@@ -318,7 +320,7 @@ def test_an_ignored_sighup_stays_ignored() -> None:
 def test_a_run_saves_once_early_whatever_its_cadence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_FIRST_SAVE_MINUTES", 0.0)
+    monkeypatch.setattr(loop, "_FIRST_SAVE_S", 0.0)
     saved = []
 
     def record(path: Path, checkpoint: Any) -> None:
@@ -474,6 +476,23 @@ def test_grids_of_another_size_are_left_out_of_the_gif(tmp_path: Path) -> None:
         assert film.n_frames == 3 and film.size == last.size
 
 
+def test_a_grid_of_another_format_starts_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow starts Ghostscript to read EPS."""
+    train(tiny_config(tmp_path), tmp_path / "run", "cpu")
+    Image.new("RGB", (9, 9)).save(tmp_path / "run/samples/ema_00000002.png", "EPS")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *args: pytest.fail("started"))
+    train(tiny_config(tmp_path, train={"num_steps": 6}), tmp_path / "run", "cpu")
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    assert history_of(tmp_path / "run")
+
+
+def test_a_run_directory_may_have_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    run = train(tiny_config(tmp_path), tmp_path / "r\udcff", "cpu")
+    assert "r\\udcff" in (run.run_dir / "log.txt").read_text()
+
+
 def test_memory_that_runs_out_on_the_cpu_is_one_message(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -499,6 +518,7 @@ def test_a_checkpoint_larger_than_memory_is_refused(
 
 _OTHER_SEED = """
 import os, sys
+from gan.analysis.report import write_report
 from gan.cli import main
 main([*sys.argv[1:], "--set", f"train.seed={os.environ['RANK']}"])
 """

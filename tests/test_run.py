@@ -323,13 +323,14 @@ def test_resuming_on_another_machine_reports_what_differs(
     finished_run: Path, tmp_path: Path
 ) -> None:
     newest = finished_run / "checkpoints" / "step_00000004.pt"
-    elsewhere = {"torch": "1.0", "fashion": "new"}
+    elsewhere = {"torch": "1.0", "fashion": "\x1b[2Jnew\n", "sizes": torch.ones(2)}
     save_checkpoint(newest, replace(read_checkpoint(newest), environment=elsewhere))
     train(tiny_config(tmp_path), finished_run, "cpu")
     log = (finished_run / "log.txt").read_text()
     assert (
         f"torch: checkpoint has 1.0, this machine has {torch.__version__}; "
-        "fashion: checkpoint has new, this machine has None"
+        "fashion: checkpoint has \\x1b[2Jnew\\n, this machine has None; "
+        "sizes: checkpoint has tensor([1., 1.]), this machine has None"
     ) in log
 
 
@@ -627,22 +628,30 @@ def test_a_run_of_own_images_is_evaluated_from_any_directory(
     assert load_generator(tmp_path / "run", torch.device("cpu")).cfg.data.root == str(images)
 
 
-def test_best_checkpoint_is_chosen_by_one_metric_only(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    other = {"step": 0, "images_seen": 0, "metric/frechet_distance": 0.0}
-    (tmp_path / "run/evaluations.jsonl").write_text(json.dumps(other) + "\n")
-    train(tiny_config(tmp_path, train={"evaluate_every_steps": 4}), tmp_path / "run", "cpu")
-    assert read_checkpoint(tmp_path / "run/checkpoints/best.pt").step == 4
+@pytest.mark.parametrize("other", ["metric", "network", "held_out", "damaged", "no checkpoint"])
+def test_best_checkpoint_is_chosen_by_one_ruler_only(tmp_path: Path, other: str) -> None:
+    best = tmp_path / "run/checkpoints/best.pt"
+    for steps in (4, 8):
+        cfg = tiny_config(tmp_path, train={"num_steps": steps, "evaluate_every_steps": 4})
+        train(cfg, tmp_path / "run", "cpu")
+        facts = json.loads(best.with_suffix(".json").read_text()) | {"value": 0.0}  # unbeatable
+        facts |= {other: "another"} if other in facts else {}
+        text = "" if other == "damaged" else json.dumps(facts)
+        best.with_suffix(".json").write_text(text)
+        assert read_checkpoint(best).step == steps
+        if other == "no checkpoint":
+            best.unlink()
+    before = best.with_name("best_before.pt")  # the former best is kept
+    assert before.exists() == (other != "no checkpoint")
+    assert not before.exists() or read_checkpoint(before).step == 4
 
 
 def test_repeated_step_does_not_replace_a_better_checkpoint(tmp_path: Path) -> None:
     """The last checkpoint is lost; its step is computed again and is worse than the best."""
     steps = {"num_steps": 2, "evaluate_every_steps": 1, "checkpoint_every_steps": 1}
     train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
-    evaluations = tmp_path / "run/evaluations.jsonl"
-    first, second = map(json.loads, evaluations.read_text().splitlines())
-    first["metric/sliced_wasserstein_mean"] = 0.0  # unbeatable
-    evaluations.write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    facts = tmp_path / "run/checkpoints/best.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"value": 0.0}))  # unbeatable
     (tmp_path / "run/checkpoints/step_00000002.pt").unlink()
     before = (tmp_path / "run/checkpoints/best.pt").read_bytes()
     train(tiny_config(tmp_path, train=steps), tmp_path / "run", "cpu")
@@ -809,6 +818,7 @@ def test_evaluation_and_grids_prevented_by_a_signal_are_made_on_resume(
         patch.setattr("gan.training.loop.one_step", step_with_signal)
         assert train(cfg, tmp_path / "run", "cpu").ending == Ending.TERMINATED
     assert max(sums(tmp_path / "run")) == f"step_{stop_at:08}.pt"
+    assert not (tmp_path / "run/samples/learning.gif").exists()  # the sender may not wait
     assert train(cfg, tmp_path / "run", "cpu").ending == Ending.DONE
     rows = (tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()
     assert [json.loads(row)["step"] for row in rows] == [2, 4]

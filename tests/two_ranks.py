@@ -48,6 +48,9 @@ def make_runs(folder: Path) -> None:
     make_run(folder, "unbroken", train=COMPARED)
     make_run(folder, "parts", train={"num_steps": 2})
     make_run(folder, "parts", train=COMPARED)
+    # rank 0 alone evaluates the last step of a finished run
+    missed = COMPARED | {"evaluate_every_steps": 6, "on_collapse": "stop"}
+    make_run(folder, "parts", train=missed)
     with patch("gan.training.collapse._LASTING_IMAGES", 16):
         collapsed = make_run(folder, "collapsed", train=COLLAPSING)
     one_signal = make_run(folder, "one_signal", signal_to_one_rank, train=ENDLESS)

@@ -18,7 +18,7 @@ from gan.analysis.packs import clear, compare
 from gan.config.settings import Config, DataConfig
 from gan.data.datasets import NothingHeldOut, Split, open_source
 from gan.data.decode import MAX_FILE_BYTES, check_member, formats, zip_members
-from gan.data.pack import PackedImages, pack
+from gan.data.pack import PackedImages, is_first_process, pack
 from gan.data.source import Source
 from gan.files import read_json, replacing
 
@@ -111,7 +111,7 @@ def open_with_warnings(cfg: Config) -> tuple[Source | None, list[str]]:
 
     Returns no source if they cannot be found; training reports that after cheaper checks.
     """
-    if cfg.data.source == "folder" and not int(os.environ.get("RANK", "0")):
+    if cfg.data.source == "folder" and is_first_process():
         with suppress(ValueError, OSError):
             source = open_source(cfg.data)
             return source, warnings(cfg, source)

@@ -100,7 +100,7 @@ def _grids(run: RunFiles) -> Iterable[str]:
         step = path.stem.partition("_")[2]
         caption = f"step {int(step):,}" if step.isdecimal() else "training images"
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=["PNG"]) as image:
                 yield _figure([(_png(image), "grid")], caption)
         except Exception:  # missing, or damaged, when Pillow may raise anything
             yield f"<p>{escape(str(path))} cannot be read.</p>"

@@ -159,7 +159,8 @@ def _explain(problem: Any) -> str:
 
 def _null_hint(keys: list[str], value: Any) -> str:
     can_be_null = len(keys) == 2 and type(None) in get_args(_annotation(*keys))
-    return "; null turns it off" if can_be_null and value in (0, "none", "off") else ""
+    is_off = isinstance(value, int | str) and value in (0, "none", "off")  # not a tensor
+    return "; null turns it off" if can_be_null and is_off else ""
 
 
 def _suggestion(keys: list[str]) -> str:

@@ -74,6 +74,11 @@ def pack_folders(source: Source, cfg: DataConfig) -> list[Path]:
     return [Path(place, "packed", name) for place in (cache, beside) if place[:1] != "~"]
 
 
+def is_first_process() -> bool:
+    """Tells whether this is the only rank or the first one, as torchrun numbers them."""
+    return os.environ.get("RANK", "") in ("", "0")
+
+
 def resolved_place(source: Source) -> str:
     """Names the folder, file or library that a source is made from."""
     return os.path.realpath(source.place) if source.parallel else source.place
@@ -146,7 +151,7 @@ def decode_usable(
 
     Raises ValueError at the end if these may not be left out.
     """
-    hidden = True if int(os.environ.get("RANK", "0")) else None  # None: unless on a terminal
+    hidden = None if is_first_process() else True  # None: unless on a terminal
     with tqdm(total=len(source), desc=title, unit="image", disable=hidden) as bar:
         decoded = decode_all(source, cfg.image_shape, cfg.fit)
         for name, image in zip(source.names, decoded, strict=True):

@@ -153,8 +153,7 @@ def _from_files(
             raise ValueError(f"{place}: {name!a} is not UTF-8; rename that file") from None
         while (name := os.path.dirname(name)) not in used:
             used.add(name)
-    rest = [path for path in versions if path and not _is_image(path)]
-    rest = [path for path in rest if not path.startswith("packed/")]  # our packs
+    rest = [path for path in versions if path and not (_is_image(path) or path[:7] == "packed/")]
     empty = [path for path in rest if path.endswith("/") and path[:-1] not in used]
     others = [path for path in rest if not path.endswith("/")]
     left_out |= {

@@ -19,7 +19,8 @@ from torch import nn
 # frees a tensor during Python's shutdown can abort the process (SIGABRT).
 import torch.distributed.nn.functional  # isort: skip
 
-_TIMEOUT = timedelta(minutes=2)  # the longest wait is for rank 0 to save or to evaluate
+# The longest wait is for rank 0 to evaluate. A rank that dies is noticed at once.
+_TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def _encoded(path: Path) -> str | None:
     """Returns an image as a data URL, None if it cannot be read."""
     buffer = io.BytesIO()
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             small = on_white(image)
             small.thumbnail((_SIDE, _SIDE))
             small.save(buffer, "webp", quality=_QUALITY, method=6)

@@ -42,7 +42,8 @@ def evaluate(run: Run) -> None:
     # the value that decides which checkpoint is the best; lower is better
     metric = "frechet_distance" if reference.network else "sliced_wasserstein_mean"
     sha256 = reference.network.sha256 if reference.network else None
-    ruler = {"metric": metric, "network": sha256}
+    held_out = run.held_out.checksum if run.held_out else None
+    ruler = {"metric": metric, "network": sha256, "held_out": held_out}
     labels = reference.labels(state.g_ema.num_classes)
     values = score(run.fixed_samples(state.g_ema, reference.num, labels), reference)
     run.floor = run.floor or score(reference.floor_images, reference)
@@ -51,7 +52,12 @@ def evaluate(run: Run) -> None:
     value, best = values[metric], _best(run, ruler)
     is_better = best is None or value < best
     if is_better:
-        save_checkpoint(run.checkpoint_dir / "best.pt", run.checkpoint())
+        path = run.checkpoint_dir / "best.pt"
+        if (
+            best is None and path.exists()
+        ):  # it was the best by other means, or best.json is damaged
+            path.rename(path.with_name("best_before.pt"))
+        save_checkpoint(path, run.checkpoint())
         with replacing(run.checkpoint_dir / "best.json") as part:
             part.write_text(json.dumps({"step": state.step, **ruler, "value": value}))
     run.tracker.scalars(state.step, state.images_seen, tags, file="evaluations.jsonl")
@@ -68,7 +74,9 @@ def is_evaluated(run: Run) -> bool:
 def _best(run: Run, ruler: dict[str, str | None]) -> float | None:
     """Returns the value of best.pt, None if there is none by this metric and network."""
     best = read_json(run.checkpoint_dir / "best.json")
-    if not isinstance(best, dict) or any(best.get(key) != ruler[key] for key in ruler):
+    if not isinstance(best, dict) or not (run.checkpoint_dir / "best.pt").exists():
+        return None
+    if any(best.get(key, ruler[key]) != ruler[key] for key in ruler):
         return None
     value = best.get("value")
     return value if isinstance(value, float) and math.isfinite(value) else None

@@ -37,7 +37,7 @@ from gan.training.state import all_finite, make_state, settle
 from gan.training.steps import one_step
 
 _AGREE_EVERY_STEPS = 5  # several ranks agree on stopping at these steps
-_FIRST_SAVE_MINUTES = 1.0  # a run saves once after this time, whatever its cadence
+_FIRST_SAVE_S = 60.0  # a run saves once after this time of training, whatever its cadence
 
 
 def train(
@@ -116,7 +116,7 @@ def _require_equal_ranks(cfg: Config, data: str, dtype: torch.dtype, ranks: Rank
 
 
 def _loop(run: Run, stop: StopRequest) -> Ending:
-    caught_up = _do_missed_events(run)
+    caught_up = from_first(_do_missed_events(run), run.state.ranks)
     ending = Ending.DONE if run.state.step >= run.cfg.train.num_steps else None
     if ending and not caught_up:
         if run.is_first:
@@ -167,7 +167,7 @@ def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
     if run.is_first:
         report.progress(run)
     shows, evaluates = _due_events(run, is_last=is_last)
-    is_unsaved = run.is_first and not run.has_checkpoint and run.minutes >= _FIRST_SAVE_MINUTES
+    is_unsaved = run.is_first and not run.has_checkpoint and run.busy_s >= _FIRST_SAVE_S
     saves = is_unsaved or _is_due(train.checkpoint_every_steps, step, is_last)
     if not (shows or evaluates or saves):
         return
@@ -187,12 +187,9 @@ def _is_due(every_steps: int | None, step: int, is_last: bool) -> bool:
 
 def _due_events(run: Run, *, is_last: bool) -> tuple[bool, bool]:
     """Tells whether to show and whether to evaluate the present step."""
-    train, step = run.cfg.train, run.state.step
-    evaluates = train.evaluate_every_steps is not None  # null: not even the last step
-    return (
-        _is_due(train.sample_every_steps, step, is_last),
-        evaluates and _is_due(train.evaluate_every_steps, step, is_last),
-    )
+    step, cadence = run.state.step, run.cfg.train.evaluate_every_steps
+    shows = _is_due(run.cfg.train.sample_every_steps, step, is_last)
+    return shows, cadence is not None and _is_due(cadence, step, is_last)  # not even the last step
 
 
 def _do_missed_events(run: Run) -> bool:

@@ -12,20 +12,15 @@ from gan.nn.generator import Generator, hidden_channels
 from gan.training.state import num_parameters
 
 
-def memory_bytes(cfg: Config, num_classes: int, world_size: int = 1) -> int:
-    """Estimates the memory of one process: weights, gradients, moments, average, activations."""
+def require_memory(cfg: Config, num_classes: int, device: torch.device, world_size: int = 1) -> int:
+    """Returns the bytes that one process needs, an estimate: weights, gradients, moments, average,
+    activations. Raises ConfigError if this machine has less memory."""
     with torch.device("meta"):
         g = Generator(cfg.model, cfg.data.image_shape, num_classes)
         d = Discriminator(cfg.model, cfg.data.image_shape, num_classes)
-    num_g, num_d = num_parameters(g), num_parameters(d)
     per_image = _activations(cfg.model.g_width, cfg) + 2 * _activations(cfg.model.d_width, cfg)
     batch = cfg.train.batch_size / world_size  # D holds its activations of real and fake images
-    return int(4 * (5 * num_g + 4 * num_d + batch * per_image))
-
-
-def require_memory(cfg: Config, num_classes: int, device: torch.device, world_size: int = 1) -> int:
-    """Returns `memory_bytes`. Raises ConfigError if this machine has less memory."""
-    needed = memory_bytes(cfg, num_classes, world_size)
+    needed = int(4 * (5 * num_parameters(g) + 4 * num_parameters(d) + batch * per_image))
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
     else:

@@ -137,8 +137,19 @@ def is_shown(run: Run) -> bool:
 
 
 def finish(run: Run, ending: Ending) -> None:
-    """Writes learning.gif and the last line."""
+    """Writes learning.gif, unless a signal ended the run, and the last line."""
     run.tracker.console.show(*_status(run))
+    if not ending.is_signal:  # whose sender may not wait
+        _save_gif(run)
+    what = {Ending.DONE: "done", Ending.TIME_UP: "time is up (train.max_minutes)"}
+    run.tracker.console.end(
+        f"{what.get(ending, 'stopped and saved')}: step {run.state.step:,}, "
+        f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.sample_dir}"
+    )
+
+
+def _save_gif(run: Run) -> None:
+    """Writes learning.gif: at most 60 of the grids, and the last one."""
     names = (path.stem[4:] for path in run.sample_dir.glob("ema_*.png"))
     numbers = (int(name) for name in names if name.isdecimal())  # not a user's own file
     steps = sorted(step for step in numbers if step <= run.state.step)  # not an earlier run's
@@ -146,15 +157,11 @@ def finish(run: Run, ending: Ending) -> None:
     frames = []
     for step in some:
         # damaged bytes can make Pillow raise anything; the GIF does without that image
-        with suppress(Exception), Image.open(_grid_path(run, "ema", step)) as image:
+        path = _grid_path(run, "ema", step)
+        with suppress(Exception), Image.open(path, formats=["PNG"]) as image:
             frames.append(image.copy())
     if shown := [frame for frame in frames if frame.size == frames[-1].size]:
         save_gif(shown, run.sample_dir / "learning.gif", frame_ms=150, last_ms=2000)
-    what = {Ending.DONE: "done", Ending.TIME_UP: "time is up (train.max_minutes)"}
-    run.tracker.console.end(
-        f"{what.get(ending, 'stopped and saved')}: step {run.state.step:,}, "
-        f"{run.state.images_seen:,} images, {run.minutes:.1f} minutes; grids in {run.sample_dir}"
-    )
 
 
 def _histograms_due(step: int, train: TrainConfig) -> bool:

@@ -61,9 +61,9 @@ def resume(run: Run) -> list[str]:
     notes = [f"{error}; using an older checkpoint" for error in errors]
     now = environment(run.state)
     differ = [
-        f"{key}: checkpoint has {_short(value)}, this machine has {now.get(key)}"
+        f"{_short(key)}: checkpoint has {_short(value)}, this machine has {now.get(key)}"
         for key, value in checkpoint.environment.items()
-        if value != now.get(key)
+        if not (isinstance(value, str | int) and value == now.get(key))  # not a tensor
     ]
     if differ:
         notes.append(f"not bit-identical to an unbroken run: {'; '.join(differ)}")
@@ -71,7 +71,7 @@ def resume(run: Run) -> list[str]:
 
 
 def _short(value: object) -> str:
-    return value[:100] if isinstance(value, str) else brief(value)
+    return ascii(value[:100])[1:-1] if isinstance(value, str) else brief(value)
 
 
 def _require_same_file(checkpoint: Checkpoint, ranks: Ranks) -> None:
