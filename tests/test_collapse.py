@@ -82,3 +82,19 @@ def test_collapse_that_only_the_last_grids_show_ends_the_run_as_collapsed(
         cfg = tiny_config(tmp_path, train={**train_cfg, "on_collapse": on_collapse})
         assert train(cfg, tmp_path / on_collapse, "cpu").ending == ending
         assert (tmp_path / on_collapse / "checkpoints" / "step_00000002.pt").exists()
+
+
+def test_signs_count_from_earlier_calls_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gan.training.collapse._LASTING_IMAGES", 24)  # three steps
+    monkeypatch.setattr("gan.training.collapse._MIN_DIVERSITY", 100.0)  # a sign at every grid
+    endings = []
+    for steps in (2, 4, 6, 8):
+        cfg = tiny_config(
+            tmp_path,
+            train={"num_steps": steps, "log_every_steps": 1, "sample_every_steps": 1,
+                   "on_collapse": "stop"},
+        )  # fmt: skip
+        endings.append(train(cfg, tmp_path / "run", "cpu").ending)
+    assert endings[0] == Ending.DONE and endings[2:] == [Ending.COLLAPSED] * 2

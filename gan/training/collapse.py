@@ -4,7 +4,8 @@ The thresholds lie between runs that collapsed (D's loss 0.0004, margin 0.9996, 
 0.11) and runs that did not (0.096, 0.91, 0.44; docs/experiments.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -21,6 +22,13 @@ class Watch:
     def __init__(self) -> None:
         self._since: dict[str, int] = {}  # images seen when the sign appeared
         self._reported: set[str] = set()
+
+    def recall(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Learns from the rows of metrics.jsonl what the signs were in earlier calls."""
+        for row in rows:
+            with suppress(KeyError, TypeError):  # before the first grids, or damaged
+                self.update(row, int(row["images_seen"]))
+        self._reported = set()  # in this call
 
     def update(self, values: Mapping[str, float], images_seen: int) -> list[str]:
         """Returns the signs that have now lasted; each is repeated only after it was gone."""

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from gan.config.reader import flat_identity
 from gan.config.settings import TrainConfig
-from gan.files import replacing
+from gan.files import parse_row, replacing
 from gan.sampling import grid, save_gif, to_pil
 from gan.tracking import Tracker
 from gan.training.run import Ending, Run
@@ -51,6 +51,8 @@ def begin(run: Run, notes: list[str]) -> None:
     for note in notes:
         say(note)
     run.tracker.board.begin_session(flat_identity(cfg))
+    rows = map(parse_row, (run.run_dir / "metrics.jsonl").read_bytes().splitlines())
+    run.watch.recall(filter(None, rows))
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
         with replacing(run.sample_dir / "real.png") as part:
