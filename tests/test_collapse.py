@@ -1,5 +1,6 @@
 """Signs of collapse, on values and images with known results and in a real run."""
 
+import json
 import re
 from pathlib import Path
 
@@ -90,6 +91,11 @@ def test_signs_count_from_earlier_calls_of_a_run(
     monkeypatch.setattr("gan.training.collapse._LASTING_IMAGES", 24)  # three steps
     monkeypatch.setattr("gan.training.collapse._MIN_DIVERSITY", 100.0)  # a sign at every grid
     endings = []
+    (tmp_path / "run").mkdir()
+    row = {"step": 0, "images_seen": 0, "loss/d": 0.0, "d/real": 1, "d/fake": 0}
+    for damaged in ({"loss/d": -(10**400)}, {"d/real": "1"}, {"images_seen": []}, {"d/fake": None}):
+        with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(row | {"samples/diversity": 0.1} | damaged) + "\n")
     for steps in (2, 4, 6, 8):
         cfg = tiny_config(
             tmp_path,

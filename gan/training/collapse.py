@@ -26,7 +26,8 @@ class Watch:
     def recall(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Learns from the rows of metrics.jsonl what the signs were in earlier calls."""
         for row in rows:
-            with suppress(KeyError, TypeError):  # before the first grids, or damaged
+            # before the first grids, or damaged
+            with suppress(KeyError, TypeError, ValueError, OverflowError):
                 self.update(row, int(row["images_seen"]))
         self._reported = set()  # in this call
 
