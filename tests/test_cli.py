@@ -138,7 +138,9 @@ def test_unknown_label_is_a_usage_error_with_the_classes(
 ) -> None:
     for verb in ("sample", "walk"):
         shown = gan(verb, conditional_run, "--label", 12, "--out", tmp_path / "a.png")
-        assert shown.exit_code == 2 and shown.stderr.endswith(" has the classes disc, square\n")
+        assert shown.exit_code == 2 and shown.stderr.endswith(
+            " has the classes 0 to 1: disc, square\n"
+        )
 
 
 def test_conflicts_of_the_run_directory_are_reported_before_the_data_is_opened(

@@ -160,10 +160,7 @@ def _from_files(
         "folders without images": sorted(empty, key=lambda path: path.count("/")),
         f"other files ({_types(others)})": others,
     }
-    loose = [name for name in names if len(PurePosixPath(name).parts) == 1]
-    notes = _describe(left_out)
-    if 0 < len(loose) < len(names):
-        notes.append(f"no classes: {len(loose):,} images are in no subfolder, such as {loose[0]}")
+    notes = [*_describe(left_out), *_describe_loose(names)]
     if not names:
         suffixes = " ".join(sorted(SUFFIXES))
         raise ValueError("; ".join([f"{place}: no images ({suffixes})", *notes]))
@@ -192,6 +189,14 @@ def _describe(left_out: dict[str, list[str]]) -> list[str]:
         for what, paths in left_out.items()
         if paths
     ]
+
+
+def _describe_loose(names: list[str]) -> list[str]:
+    """Says why there are no classes if some images are in subfolders and others are not."""
+    loose = [name for name in names if "/" not in name]
+    if not 0 < len(loose) < len(names):
+        return []
+    return [f"no classes: {len(loose):,} images are in no subfolder, such as {loose[0]}"]
 
 
 def _is_hidden(name: str) -> bool:

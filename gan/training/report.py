@@ -51,8 +51,9 @@ def begin(run: Run, notes: list[str]) -> None:
     for note in notes:
         say(note)
     run.tracker.board.begin_session(flat_identity(cfg))
-    rows = map(parse_row, (run.run_dir / "metrics.jsonl").read_bytes().splitlines())
-    run.watch.recall(filter(None, rows))
+    metrics = run.run_dir / "metrics.jsonl"
+    lines = metrics.read_bytes().splitlines() if metrics.is_file() else []
+    run.watch.recall(filter(None, map(parse_row, lines)))
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
         with replacing(run.sample_dir / "real.png") as part:
