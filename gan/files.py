@@ -60,6 +60,12 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of metrics.jsonl or evaluations.jsonl that are not damaged."""
+    lines = path.read_bytes().splitlines() if path.is_file() else []  # a device would never end
+    return [row for row in map(parse_row, lines) if row]
+
+
 def parse_row(line: bytes) -> dict[str, Any] | None:
     """Returns one row of metrics.jsonl or evaluations.jsonl, None if it is damaged."""
     try:

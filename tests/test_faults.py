@@ -518,7 +518,6 @@ def test_a_checkpoint_larger_than_memory_is_refused(
 
 _OTHER_SEED = """
 import os, sys
-from gan.analysis.report import write_report
 from gan.cli import main
 main([*sys.argv[1:], "--set", f"train.seed={os.environ['RANK']}"])
 """

@@ -118,19 +118,19 @@ def _choose_scores(groups: Sequence[Sequence[RunFiles]]) -> tuple[bool, str]:
             f"deviation\nover seeds, of a single run over draws{''.join(older)}"
         )
     reason = "are of different protocols" if len(protocols) > 1 else "are missing"
-    without = [
+    notes = [
         f"\nnote: {run.path} was not evaluated, so the runs beside it have no scores"
         for group in groups
         for run in group
         if len(group) > 1 and not run.last_scores
     ]
     if records:
-        without += [f"\nnote: {run.path} has no record" for run in runs if not run.record]
+        notes += [f"\nnote: {run.path} has no record" for run in runs if not run.record]
     if len({run.cfg.data.source for run in runs}) > 1:
-        without.append("\nnote: distances between runs with other data are not comparable")
+        notes.append("\nnote: distances between runs with other data are not comparable")
     return False, (
         f"scores: the newest evaluation during each run; records {reason};\n"
-        f"to write one: gan evaluate RUN --out RUN/{RECORD}{''.join(without)}"
+        f"to write one: gan evaluate RUN --out RUN/{RECORD}{''.join(notes)}"
     )
 
 

@@ -1,7 +1,6 @@
 """What the files of a run directory say: settings, curves, and the record of its evaluation."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from gan.config.reader import flat_identity, load_config
 from gan.config.settings import Config
-from gan.files import parse_row, read_json
+from gan.files import read_json, read_rows
 
 RECORD = "evaluation.json"  # of `gan evaluate RUN --out RUN/evaluation.json`
 _TABLES = ("values", "deviation", "floor", "floor_deviation", "memorisation")
@@ -84,9 +83,7 @@ def read_run(path: Path) -> RunFiles:
 
 
 def _rows(path: Path) -> list[Row]:
-    lines: Iterable[bytes] = path.read_bytes().splitlines() if path.is_file() else ()
-    rows = (parse_row(line) for line in lines)
-    return [row for row in rows if row and _is(row, "images_seen")]
+    return [row for row in read_rows(path) if _is(row, "images_seen")]
 
 
 def _is(row: Row, key: str) -> bool:

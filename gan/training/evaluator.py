@@ -6,7 +6,7 @@ import math
 from gan.checkpoint import save_checkpoint
 from gan.config.settings import Config
 from gan.data.pack import PackedImages
-from gan.files import parse_row, read_json, replacing
+from gan.files import read_json, read_rows, replacing
 from gan.metrics.reference import choose_network, held_out_images, make_reference, num_comparable
 from gan.metrics.scores import score
 from gan.training.run import Run
@@ -32,7 +32,10 @@ def held_out_images_of(cfg: Config, packed: PackedImages) -> PackedImages | None
 
 
 def evaluate(run: Run) -> None:
-    """Evaluates the average of G, writes the curves, and saves best.pt if it is the best so far."""
+    """Evaluates the average of G, writes the curves, and saves best.pt if it is the best so far.
+
+    A best.pt with another ruler, or with a damaged best.json, is kept as best_before.pt.
+    """
     state = run.state
     settle(state, run.cfg)
     if run.reference is None:
@@ -53,9 +56,7 @@ def evaluate(run: Run) -> None:
     is_better = best is None or value < best
     if is_better:
         path = run.checkpoint_dir / "best.pt"
-        if (
-            best is None and path.exists()
-        ):  # it was the best by other means, or best.json is damaged
+        if best is None and path.exists():  # it cannot be compared with this one
             path.rename(path.with_name("best_before.pt"))
         save_checkpoint(path, run.checkpoint())
         with replacing(run.checkpoint_dir / "best.json") as part:
@@ -67,12 +68,12 @@ def evaluate(run: Run) -> None:
 
 def is_evaluated(run: Run) -> bool:
     """Tells whether the present step has been evaluated."""
-    rows = map(parse_row, (run.run_dir / "evaluations.jsonl").read_bytes().splitlines())
-    return any(row["step"] == run.state.step for row in rows if row)
+    rows = read_rows(run.run_dir / "evaluations.jsonl")
+    return any(row["step"] == run.state.step for row in rows)
 
 
 def _best(run: Run, ruler: dict[str, str | None]) -> float | None:
-    """Returns the value of best.pt, None if there is none by this metric and network."""
+    """Returns the value of best.pt, None if there is none by this ruler."""
     best = read_json(run.checkpoint_dir / "best.json")
     if not isinstance(best, dict) or not (run.checkpoint_dir / "best.pt").exists():
         return None

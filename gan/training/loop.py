@@ -140,7 +140,7 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
             _after_step(run, values, is_last=ending is not None)
     if cfg.train.on_collapse == "stop" and not ending.is_signal:
         run.collapsed = from_first(run.collapsed, state.ranks)
-        if run.collapsed:  # if only the last grids show it, the step was not ended by it
+        if run.collapsed:  # perhaps found in the last grids, after _ending
             ending = Ending.COLLAPSED
     if run.is_first:
         report.finish(run, ending)

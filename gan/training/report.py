@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from gan.config.reader import flat_identity
 from gan.config.settings import TrainConfig
-from gan.files import parse_row, replacing
+from gan.files import read_rows, replacing
 from gan.sampling import grid, save_gif, to_pil
 from gan.tracking import Tracker
 from gan.training.run import Ending, Run
@@ -51,9 +51,7 @@ def begin(run: Run, notes: list[str]) -> None:
     for note in notes:
         say(note)
     run.tracker.board.begin_session(flat_identity(cfg))
-    metrics = run.run_dir / "metrics.jsonl"
-    lines = metrics.read_bytes().splitlines() if metrics.is_file() else []
-    run.watch.recall(filter(None, map(parse_row, lines)))
+    run.watch.recall(read_rows(run.run_dir / "metrics.jsonl"))
     if state.step == 0:
         real = grid(run.real_images(NUM_SHOWN))
         with replacing(run.sample_dir / "real.png") as part:
