@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import torch
 from benchmark_parts import machine, train_whole
-from checkerboard import speed, stride_energy
+from checkerboard import speed
+from look import look
 
 from gan.analysis.evaluate import evaluate
 from gan.config.reader import load_config
-from gan.config.settings import Config
-from gan.data.datasets import open_source
-from gan.data.pack import pack
 from gan.pretrained.load import load_generator
 from gan.training.run_dir import source_commit
 
@@ -58,21 +55,7 @@ def try_recipe(
             network: evaluate(trained, features=network, num=num, device=CPU)["values"]
             for network in networks
         },
-        "look": look(trained.images(trained.latents(num, 0), trained.labels(num, 0)), trained.cfg),
-    }
-
-
-def look(images: np.ndarray, cfg: Config) -> dict[str, float]:
-    """Compares brightness, contrast and streaks of samples with those of training images."""
-    packed = pack(open_source(cfg.data), cfg.data).images
-    # any images, because the first ones of a folder with classes are all of one class
-    chosen = np.random.default_rng(0).permutation(len(packed))[: len(images)]
-    real = packed[np.sort(chosen)]
-    energy, real_energy = (stride_energy(torch.tensor(x))[0] for x in (images, real))
-    return {
-        "mean": float(images.mean() / real.mean()),
-        "deviation": float(images.std() / real.std()),
-        "stride_energy": energy / real_energy,
+        "look": look(trained, num),
     }
 
 
