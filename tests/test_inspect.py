@@ -60,6 +60,16 @@ def test_one_screen_shows_what_is_in_a_folder(images: Path, tmp_path: Path, cach
     assert Image.open(tmp_path / "sheet.png").size == (3 * 18 + 2, 3 * 18 + 2)
 
 
+def test_a_sheet_does_not_overwrite_a_file(images: Path, tmp_path: Path) -> None:
+    config, sheet = own_file(images, tmp_path / "own.yaml"), tmp_path / "holiday.png"
+    sheet.write_bytes(b"not a sheet")
+    refused = gan("data", config, "--sheet", sheet)
+    assert refused.exit_code == 2 and f"{sheet} exists" in refused.output
+    assert sheet.read_bytes() == b"not a sheet"
+    assert gan("data", config, "--sheet", sheet, "--force").exit_code == 0
+    assert Image.open(sheet).format == "PNG"
+
+
 def test_headers_of_a_folder_and_its_zip_are_equal(images: Path) -> None:
     Image.new("L", (7, 9)).save(images / "cat" / "grey.jpg")
     (images / "cat" / "bad.png").write_text("x")

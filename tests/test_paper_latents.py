@@ -4,6 +4,7 @@ The planted generator draws two halves: latent 3 is the brightness of the upper 
 of the lower one, through one feature map each.
 """
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -247,6 +248,8 @@ def test_walk_draws_a_figure_and_writes_its_numbers(tiny_run: Path, tmp_path: Pa
     words = ("paper", "walk", tiny_run, "--points", 3, "--steps", 4, "--out", tmp_path / "made.png")
     shown = gan(*words)
     assert shown.exit_code == 0 and "a table: " in shown.output
+    assert not re.search(r"\d\.\d{6}", shown.output)  # rounded, unlike the file
+    assert re.search(r"\d\.\d{6}", (tmp_path / "made.json").read_text())
     assert {path.name for path in tmp_path.iterdir()} == {"made.png", "made.json"}
 
 

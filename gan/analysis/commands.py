@@ -17,17 +17,19 @@ from gan.errors import say
 @click.option("--verify", is_flag=True, help="Decode again and compare with what was packed.")
 @click.option("--clear", is_flag=True, help="Delete what was packed.")
 @click.option("--sheet", type=PATH, help="Write 64 images as training sees them: a .png grid.")
+@FORCE
 def data(
-    config: Path, overrides: tuple[str, ...], verify: bool, clear: bool, sheet: Path | None
-) -> None:
+    config: Path, overrides: tuple[str, ...], verify: bool, clear: bool, sheet: Path | None,
+    force: bool,
+) -> None:  # fmt: skip
     """Find, check, pack and describe images.
 
     Downloads the data set of a config if it is missing and can be downloaded.
     """
     if clear and (verify or sheet):
         raise click.UsageError("--clear deletes what --verify and --sheet would read; use it alone")
-    if sheet and sheet.suffix != ".png":
-        raise click.BadParameter(f"{sheet}: must end in .png", param_hint="--sheet")
+    if sheet:
+        check_out(sheet, force, (".png",), "--sheet")
     from gan.analysis.inspect import clear_packs, inspect
     from gan.config.reader import load_config
 

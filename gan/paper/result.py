@@ -19,7 +19,7 @@ Result = tuple[Rows, dict[str, Any]]  # and the numbers, plain values
 
 
 def save(trained: Trained, rows: Rows, numbers: dict[str, Any], out: Path) -> str:
-    """Writes the figure, a .png, and the numbers, a .json; returns the numbers as text."""
+    """Writes the figure, a .png, and the numbers, a .json; returns the numbers as text, rounded."""
     found, source = trained.checkpoint, trained.cfg.data.source
     origin = {"source": source, "images_seen": found.images_seen, "checkpoint": found.sha256}
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,8 @@ def save(trained: Trained, rows: Rows, numbers: dict[str, Any], out: Path) -> st
         draw(rows).savefig(part, dpi=100)
     with replacing(out.with_suffix(".json")) as part:
         part.write_text(json.dumps(origin | numbers, indent=2) + "\n")
-    return yaml.safe_dump(numbers, sort_keys=False) + f"{out}: {trained.origin}"
+    rounded = json.loads(json.dumps(numbers), parse_float=lambda text: float(f"{float(text):.4g}"))
+    return yaml.safe_dump(rounded, sort_keys=False) + f"{out}: {trained.origin}"
 
 
 def draw(rows: Rows) -> Figure:
