@@ -137,14 +137,15 @@ def page(record: dict[str, Any], cfg: Config) -> str:
     runs, real = record["runs"], record["real"]
     name, most = _largest(runs)
     seeds, energy = len(runs[name]), _spread(runs[name], "energy_end", 1000)
-    answer = "no layer does" if most <= max(real.values()) else "there is one"
+    answer = "no layer does" if most <= max(real.values()) else "some still do"
     images = cfg.train.num_steps * cfg.train.batch_size
     return f"""# The checkerboard, measured
 
-Does the layer that doubles the size leave a pattern in the images? **Transposed convolutions do
-before training; after training {answer}**: of the trained generators, {name} has the most energy at
-the stride, {energy} ‰. Real images have {1000 * real["training"]:.2f} ‰ (training) and
-{1000 * real["held out"]:.2f} ‰ (held out).
+Does the layer that doubles the size leave a pattern in the images? **On `{cfg.data.source}`
+transposed convolutions do before training; after it {answer}**: the trained generator with the most
+energy at the stride ({name}) has {energy} ‰, real images {1000 * real["training"]:.2f} ‰
+(training) and {1000 * real["held out"]:.2f} ‰ (held out). On faces a pattern
+[remains](#photographs).
 
 {table(record)}
 
@@ -164,6 +165,8 @@ column of the highest frequency. A pattern that repeats every second pixel has i
 mode; *trained* on {record["num"]:,} images of the averaged generator, as 8-bit pixels. *Distance*
 is the Fréchet distance of as many images by `gan evaluate` (not an FID). The figure shows seed 0;
 the numbers of each run are in [figures/checkerboard.json](figures/checkerboard.json).
+
+## Photographs
 
 Photographs are harder. Faces from transposed convolutions have 1.5 to 2 times the energy of real
 ones after 64,000 images and [1.3 times](experiments.md#faces-black-around-the-image) after 520,000.
