@@ -326,7 +326,7 @@ def test_nearest_training_image_of_a_copy_is_its_original(tiny_run: Path) -> Non
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (report._NUM_PAIRS, 3, 16, 16), dtype=np.uint8)
     images[[3, 9, 5, 0]] = samples
-    train = PackedImages(images=images, labels=None, classes=(), checksum="", folder=Path())
+    train = PackedImages(array=images, labels=None, classes=(), checksum="", folder=Path())
     for pair, sample in zip(nearest_pairs(trained, train, 4), samples, strict=True):
         assert np.array_equal(pair.nearest, sample) and np.array_equal(pair.sample, sample)
 

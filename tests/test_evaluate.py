@@ -206,7 +206,7 @@ def test_modes_of_stacked_digits_are_counted_by_channel(digits: PackedImages) ->
     assert digits.labels is not None
     picks = rng.integers(len(digits), size=(300, 3))
     stacked = PackedImages(
-        images=digits.images[picks, 0],
+        array=digits.images[picks, 0],
         labels=digits.labels[picks] @ np.array([100, 10, 1]),
         classes=tuple(f"{mode:03}" for mode in range(1000)),
         checksum="",

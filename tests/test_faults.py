@@ -331,12 +331,13 @@ def test_a_run_saves_once_early_whatever_its_cadence(
     assert saved == [1, 4]
 
 
+@pytest.mark.parametrize("at", [2, 3])  # before the grids of step 2, before the next batch
 def test_a_pack_cut_short_during_a_run_saves_the_state(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    at: int, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def step_then_cut(state: TrainState, *rest: Any) -> dict[str, Tensor]:
         values = one_step(state, *rest)
-        if state.step == 3:
+        if state.step == at:
             os.truncate(next(cache.glob("packed/*/images.npy")), 4096)
         return values
 
@@ -344,7 +345,7 @@ def test_a_pack_cut_short_during_a_run_saves_the_state(
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="cut short; delete it"):
         patch.setattr(loop, "one_step", step_then_cut)
         train(cfg, tmp_path / "run", "cpu")
-    assert [path.stem for path in (tmp_path / "run/checkpoints").iterdir()] == ["step_00000003"]
+    assert [path.stem for path in (tmp_path / "run/checkpoints").iterdir()] == [f"step_{at:08}"]
     shutil.rmtree(next(cache.glob("packed/*/")))
     assert train(cfg, tmp_path / "run", "cpu").state.step == 4
 

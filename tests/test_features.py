@@ -213,7 +213,7 @@ def test_training_script_is_reproducible_and_states_the_true_quality(
 ) -> None:
     cfg = DataConfig(source="synthetic", root=str(tmp_path), image_size=32, channels=3)
     whole = [pack(open_source(cfg, split), cfg) for split in ("train", "test")]
-    train, test = (replace(p, images=p.images[:256], labels=p.labels[:256]) for p in whole)
+    train, test = (replace(p, array=p.images[:256], labels=p.labels[:256]) for p in whole)
     answers = [train.labels, test.labels]
     precision = choose_precision(HardwareConfig(precision="fp32"), CPU)
     task = Task("synthetic", 32, 3, kind, epochs=1)

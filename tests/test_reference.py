@@ -80,7 +80,7 @@ def test_samples_reference_and_floor_have_equally_many_images_of_each_class(
 ) -> None:
     few = {0: 40, 1: 400, 2: 300}  # in shares that a random draw would miss
     rows = np.concatenate([np.flatnonzero(digits.labels == k)[:n] for k, n in few.items()])
-    train = replace(digits, images=digits.images[rows], labels=digits.labels[rows])
+    train = replace(digits, array=digits.images[rows], labels=digits.labels[rows])
     for held_out, expected in ((None, [11, 108, 81]), (train, [11, 108, 81])):
         reference = make_reference(train, held_out, None, num=200, seed=0)
         labels = reference.labels(num_classes=3)

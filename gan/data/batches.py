@@ -6,7 +6,6 @@ Shapes: N images of the data set, B of the global batch, b of this rank.
 import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from mmap import mmap
 
 import numpy as np
 import torch
@@ -50,7 +49,11 @@ def batches(
 
     Images are on the device, labels on the CPU. `flip` mirrors about half of the images.
     """
-    pick = resident(packed, device) if _fits(packed, device) else streamed(packed, device)
+    fits = (
+        device.type == "cuda"
+        and packed.images.nbytes < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    )
+    pick = resident(packed, device) if fits else streamed(packed, device)
     share = batch_size // ranks.world_size
     mine = slice(ranks.rank * share, (ranks.rank + 1) * share)
     for step in itertools.count(start_step):
@@ -72,32 +75,18 @@ def _mirror(images: Tensor, indices: np.ndarray) -> None:
         images.index_copy_(0, where, mirrored)
 
 
-def _fits(packed: PackedImages, device: torch.device) -> bool:
-    if device.type != "cuda":
-        return False
-    return packed.images.nbytes < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
-
-
 def resident(packed: PackedImages, device: torch.device) -> Pick:
     """Copies all images to the device, and picks batches there."""
     images = torch.empty(packed.images.shape, dtype=torch.uint8, device=device)
     for start in range(0, len(packed), _CHUNK):
         part = slice(start, start + _CHUNK)
-        images[part] = torch.from_numpy(_whole(packed)[part].copy())
+        images[part] = torch.from_numpy(packed.images[part].copy())
     return lambda indices: images[send(torch.from_numpy(indices), device)]
 
 
 def streamed(packed: PackedImages, device: torch.device) -> Pick:
     """Picks batches from the memory-mapped file; copies to a GPU are asynchronous."""
-    return lambda indices: send(torch.from_numpy(_whole(packed)[indices]), device)
-
-
-def _whole(packed: PackedImages) -> np.ndarray:
-    """Returns the images. To read beyond the end of a file that was cut short would be SIGBUS."""
-    file = packed.images.base
-    if isinstance(file, mmap) and file.size() < len(file):
-        raise ValueError(f"{packed.folder} was cut short; delete it and run the command again")
-    return packed.images
+    return lambda indices: send(torch.from_numpy(packed.images[indices]), device)
 
 
 @lru_cache(maxsize=2)  # a batch may span two epochs

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,22 @@ _MAX_LISTED = 20
 class PackedImages:
     """The images and labels of a pack."""
 
-    images: np.ndarray  # uint8 (N, C, H, W), memory-mapped
+    array: np.ndarray  # uint8 (N, C, H, W), memory-mapped
     labels: np.ndarray | None  # int64 (N,)
     classes: tuple[str, ...]
     checksum: str  # of the images and labels
     folder: Path
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.array)
+
+    @property
+    def images(self) -> np.ndarray:
+        """The array. To read beyond the end of a file that was cut short would be SIGBUS."""
+        file = self.array.base
+        if isinstance(file, mmap) and file.size() < len(file):
+            raise ValueError(f"{self.folder} was cut short; delete it and run the command again")
+        return self.array
 
 
 def pack(source: Source, cfg: DataConfig) -> PackedImages:
@@ -176,7 +185,7 @@ def _open(folder: Path) -> PackedImages:
         if _crc32(folder / f"{name}.npy") != crc:
             raise ValueError(f"{folder / name}.npy is damaged; delete {folder} to pack it again")
     return PackedImages(
-        images=np.load(folder / "images.npy", mmap_mode="r"),
+        array=np.load(folder / "images.npy", mmap_mode="r"),
         labels=None if sums["labels"] is None else np.load(folder / "labels.npy"),
         classes=classes,
         checksum=f"{sums['images']}-{sums['labels']}",

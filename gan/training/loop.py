@@ -7,7 +7,7 @@ evaluate. On a signal the state is saved and the run ends; what was due then is 
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -149,11 +149,8 @@ def _loop(run: Run, stop: StopRequest) -> Ending:
 
 def _one_step(run: Run, stream: Iterator[Batch]) -> dict[str, Tensor]:
     waiting = time.perf_counter()
-    try:
+    with _saved_on_error(run):
         images, labels = next(stream)
-    except ValueError:  # the pack was cut short
-        _save(run)
-        raise
     run.window.waited_s += time.perf_counter() - waiting
     values = one_step(run.state, run.cfg, images, labels)
     run.window.add(values)
@@ -171,14 +168,25 @@ def _after_step(run: Run, values: dict[str, Tensor], *, is_last: bool) -> None:
     saves = is_unsaved or _is_due(train.checkpoint_every_steps, step, is_last)
     if not (shows or evaluates or saves):
         return
-    with run.window.paused():
-        _require_finite(run)
+    with run.window.paused(), _saved_on_error(run):
         if saves:  # before the others, whose failure then loses nothing
             _save(run)
+        else:
+            _require_finite(run)
         if shows and run.is_first:
             _show(run)
         if evaluates and run.is_first:
             evaluator.evaluate(run)
+
+
+@contextmanager
+def _saved_on_error(run: Run) -> Iterator[None]:
+    """Saves the state when what a user can fix ends the run, such as a pack that was cut short."""
+    try:
+        yield
+    except ValueError:
+        _save(run)
+        raise
 
 
 def _is_due(every_steps: int | None, step: int, is_last: bool) -> bool:
