@@ -20,12 +20,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from gan.analysis.packs import peek
 from gan.config.settings import DataConfig
+from gan.data import datasets
 from gan.data.batches import Pick, batch_indices, batches, resident, streamed
 from gan.data.datasets import NothingHeldOut, open_source, read_idx
 from gan.data.decode import BadImage
@@ -538,6 +540,17 @@ def test_a_failed_download_leaves_nothing_behind(
     with pytest.raises(ValueError, match="the download failed"):
         open_source(DataConfig(root=str(root)), download=True)
     assert list(tmp_path.rglob("*")) == ([tmp_path / "a", root] if has_root else [])
+
+
+def test_a_process_that_stops_waiting_leaves_the_lock_of_another_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / ".download.lock"
+    with FileLock(lock), monkeypatch.context() as patch:
+        patch.setattr(datasets, "FileLock", lambda path: FileLock(path, timeout=0))
+        with pytest.raises(ValueError, match="the download failed"):
+            open_source(DataConfig(root=str(tmp_path)), download=True)
+        assert lock.exists()
 
 
 def test_a_download_adds_to_the_files_that_exist(

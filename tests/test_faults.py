@@ -385,10 +385,11 @@ def test_the_next_run_directory_follows_the_highest_number(tmp_path: Path) -> No
     assert next_run_dir(tmp_path, "a").name == "100001-a"
 
 
-def test_a_lock_file_with_rubbish_still_says_in_use(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("holder", "who"), [(b"\xff\x00" * 5000, ""), (b"", "another process")])
+def test_a_damaged_lock_file_still_says_in_use(holder: bytes, who: str, tmp_path: Path) -> None:
     with locked(tmp_path):
-        (tmp_path / ".lock.json").write_bytes(b"\xff\x00" * 5000)
-        with pytest.raises(ValueError, match="is in use by") as caught, locked(tmp_path):
+        (tmp_path / ".lock.json").write_bytes(holder)
+        with pytest.raises(ValueError, match=f"is in use by {who}") as caught, locked(tmp_path):
             pass
     assert len(str(caught.value)) < 1000
 

@@ -194,6 +194,7 @@ def test_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
         ("channels", "2", "2 channels"),
         ("classes", json.dumps(list(range(5))), "head.weight"),
         ("classes", "[", "invalid metadata"),
+        ("classes", "[" * 100_000, "invalid metadata"),
     ],
 )
 def test_metadata_that_do_not_fit_the_weights_are_refused(

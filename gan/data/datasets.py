@@ -7,7 +7,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -259,13 +259,14 @@ def _download(name: str, root: Path, missing: Path, files: str, *, allowed: bool
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        with FileLock(lock), ExitStack() as stack:
+            stack.callback(lock.unlink, missing_ok=True)  # while no other process has it
             for left in root.glob(".download-*"):  # by a process that was killed
                 shutil.rmtree(left)
-            with TemporaryDirectory(prefix=".download-", dir=root) as part:
-                if not missing.exists():  # another process may have downloaded it meanwhile
-                    getattr(torchvision.datasets, name)(part, download=True)
-                    _move(Path(part), root)
+            part = stack.enter_context(TemporaryDirectory(prefix=".download-", dir=root))
+            if not missing.exists():  # another process may have downloaded it meanwhile
+                getattr(torchvision.datasets, name)(part, download=True)
+                _move(Path(part), root)
     except (OSError, RuntimeError) as error:
         raise ValueError(
             f"{name} is not under {root}, and the download failed "
@@ -273,8 +274,7 @@ def _download(name: str, root: Path, missing: Path, files: str, *, allowed: bool
             "has it, try again, or unpack the archives there yourself"
         ) from None
     finally:
-        with suppress(OSError):  # the folders are not empty if the download succeeded
-            lock.unlink(missing_ok=True)
+        with suppress(OSError):  # they are not empty if the download succeeded
             for folder in made:
                 folder.rmdir()
 

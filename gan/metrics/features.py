@@ -124,10 +124,6 @@ def load_features(name_or_file: str | Path, device: torch.device) -> FeatureNetw
             f"feature network must be one of {', '.join(shipped)}, or a .safetensors file; gan "
             f"evaluate also takes inception, or its .pth file; got {text!r}"
         )
-    return _load_classifier(path, device)
-
-
-def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
     weights, metadata = _read(path)
     try:
         classes = tuple(json.loads(metadata["classes"]))
@@ -138,7 +134,7 @@ def _load_classifier(path: Path, device: torch.device) -> FeatureNetwork:
             classifier = Classifier(channels, side, len(classes))
         check_tensors(classifier.state_dict(), weights, "weights")
         name, sha256 = metadata["name"], metadata["sha256"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: invalid metadata ({error})") from None
     if weights_checksum(weights) != sha256:
         raise ValueError(f"{path}: damaged (sha256 mismatch); restore it or train it again")

@@ -51,7 +51,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     except Timeout:
         who = "another process"
         with suppress(OSError), holder.open(errors="replace") as file:
-            who = file.read(200)
+            who = file.read(200) or who  # it is being written
         raise ValueError(f"{run_dir} is in use by {who}; wait for it or stop it") from None
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
