@@ -232,22 +232,19 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[BadCheckpoi
     """
     errors: list[BadCheckpoint] = []
     seen: set[Path] = set()
-    while found := [item for item in numbered_checkpoints(folder).items() if item[1] not in seen]:
-        step, path = found[0]
+    best = folder / "best.pt"
+    while found := [p for p in (*numbered_checkpoints(folder).values(), best) if p not in seen]:
+        path = found[0]
         seen.add(path)
         try:
             checkpoint = read_checkpoint(path)
-            if checkpoint.step != step:  # or a copy would take a run back again and again
+            # or a copy would take a run back again and again
+            if path not in (best, checkpoint_path(folder, checkpoint.step)):
                 raise BadCheckpoint(f"{path}: holds step {checkpoint.step:,}; rename it")
             return checkpoint, errors
         except BadCheckpoint as error:
             if os.path.lexists(path):
                 errors.append(error)
-    if (best := folder / "best.pt").exists():
-        try:
-            return read_checkpoint(best), errors
-        except BadCheckpoint as error:
-            errors.append(error)
     return None, errors
 
 

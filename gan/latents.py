@@ -4,15 +4,11 @@ A draw does not depend on earlier draws, so a resumed run and several ranks need
 Shapes: N latents of length Z.
 """
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from gan.config.settings import ModelConfig
-
-ZDist = Literal["normal", "uniform"]
 
 _PURPOSES = (  # the position is part of the seed, so new purposes go to the end
     "order", "flip", "train", "norm_labels", "augment", "sample", "sample_labels", "real", "norm",
@@ -41,9 +37,3 @@ def draw_labels(
     if not num_classes:
         return None
     return torch.from_numpy(rng(seed, step, purpose).integers(num_classes, size=num))
-
-
-def class_rows(num_classes: int, columns: int) -> Tensor:
-    """Returns the labels of a grid with one class a row: several rows if they are few, at most 20
-    classes."""
-    return torch.arange(min(num_classes, 20)).repeat_interleave(columns * max(1, 8 // num_classes))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan.analysis.walk import require_ffmpeg, save_walk
+from gan.analysis.walk import ZDist, require_ffmpeg, save_walk
 from gan.data.datasets import open_source
 from gan.data.decode import BadImage, read_file
 from gan.data.pack import pack
@@ -20,7 +20,7 @@ from gan.data.source import Source
 from gan.data.workers import decode_all
 from gan.errors import ConfigError
 from gan.files import replacing
-from gan.latents import ZDist, rng
+from gan.latents import rng
 from gan.metrics.reference import held_out_images
 from gan.nn.generator import Generator
 from gan.pretrained.samples import enlarge

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from torch.nn.functional import normalize
 from gan.data.decode import on_white
 from gan.errors import ConfigError
 from gan.files import replacing
-from gan.latents import ZDist
 from gan.pretrained.samples import enlarge
 from gan.pretrained.trained import Trained
 from gan.sampling import generate, grid, save_gif, to_pil
+
+ZDist = Literal["normal", "uniform"]
 
 _MIN_SIDE = 256  # pixels of a film, unless it has a scale
 _FRAME_MS = 80

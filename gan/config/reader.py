@@ -9,7 +9,7 @@ from reprlib import repr as brief
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from gan.config.settings import Config
 from gan.config.strict_yaml import parse_yaml
@@ -17,11 +17,11 @@ from gan.errors import ConfigError
 
 _MAX_YAML_BYTES = 1 << 20
 # settings that have been removed, with the values that say what is done now; older files hold them
-_FORMER: dict[str, Any] = {
-    "model.d_norm": "batch",
-    "model.pac": 1,
-    "train.penalty": None,
-    "train.penalty_gamma": 1.0,
+_FORMER = {  # as text, because a foreign value may have no plain ==
+    "model.d_norm": "'batch'",
+    "model.pac": "1",
+    "train.penalty": "None",
+    "train.penalty_gamma": "1.0",
 }
 
 
@@ -69,24 +69,16 @@ def _without_former(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     kept = {
-        name: {k: v for k, v in inner.items() if not _says_what_is_done(f"{name}.{k}", v)}
+        name: {k: v for k, v in inner.items() if _FORMER.get(f"{name}.{k}") != brief(v)}
         for name, inner in values.items()
         if isinstance(inner, dict)
     }
     return {**values, **kept}
 
 
-def _says_what_is_done(key: str, value: Any) -> bool:
-    # by their text, because a foreign value may have no plain ==
-    return key in _FORMER and brief(value) == brief(_FORMER[key])
-
-
 def identity(config: Config) -> dict[str, Any]:
     """Returns, as plain nested values, the settings that decide what a run computes."""
-    kept = {
-        name: {key: _plain(value) for key, value in section if not _is_free(type(section), key)}
-        for name, section in config
-    }
+    kept = config.model_dump(mode="json")  # without the free ones
     return {name: section for name, section in kept.items() if section}
 
 
@@ -115,23 +107,15 @@ def describe(config: Config) -> str:
     for name, section in config:
         lines += [f"# {type(section).__doc__}", f"{name}:"]
         for key, field in type(section).model_fields.items():
-            value = _plain(getattr(section, key))
+            value = getattr(section, key)
             dumped = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
             text = dumped.removesuffix("...\n").strip()
-            if parse_yaml(text) != value:  # a string such as 1e5, which YAML 1.2 reads as a number
+            # not for a tuple, or a string such as 1e5, which YAML 1.2 reads as a number
+            if parse_yaml(text) != value:
                 text = json.dumps(value)
             lines.append(f"  {key}: {text}  # {field.description}{_choices(field.annotation)}")
         lines.append("")
     return "\n".join(lines)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _is_free(section: type[BaseModel], key: str) -> bool:
-    extra = section.model_fields[key].json_schema_extra
-    return isinstance(extra, dict) and bool(extra.get("free"))
 
 
 def _choices(annotation: Any) -> str:

@@ -1,11 +1,11 @@
 """The settings of an experiment: type, default, bounds, meaning, and which combinations are valid.
 
-A setting that does not change what a run computes (a length, a cadence, a path) is marked free;
-the others identify the run and are stored in every checkpoint. Null turns a setting off.
+A setting that does not change what a run computes (a length, a cadence, a path) is free, and left
+out of dumps; the others identify the run and are stored in every checkpoint. Null turns a setting
+off.
 """
 
 import os
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -21,7 +21,7 @@ def _setting(default: Any, description: str, **bounds: Any) -> Any:
 
 
 def _free(default: Any, description: str, **bounds: Any) -> Any:
-    return _setting(default, description, json_schema_extra={"free": True}, **bounds)
+    return _setting(default, description, exclude=True, **bounds)
 
 
 class Section(BaseModel):
@@ -39,7 +39,7 @@ class DataConfig(Section):
         default_factory=lambda: os.environ.get("GAN_DATA") or "data",
         description="folder of the data sets (default: $GAN_DATA, else data); for source folder, "
         "the folder or zip of images itself (no default)",
-        json_schema_extra={"free": True},
+        exclude=True,
     )
     image_size: int | tuple[int, int] = _setting(
         28, "pixels, one side or [height, width], 16 to 512"
@@ -201,23 +201,23 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "Config":
-        if problems := list(_invalid_combinations(self)):
+        data, model, train = self.data, self.model, self.train
+        problems = []
+        if data.source != "folder" and (data.hold_out or data.channels == 4):
+            problems.append(
+                f"data.hold_out and data.channels 4 are for source folder, not {data.source}; set "
+                "data.hold_out to 0 and data.channels to 1 or 3"
+            )
+        if train.class_loss_weight and not model.conditional:
+            problems.append(
+                "train.class_loss_weight needs model.conditional true; change this, or set it to 0"
+            )
+        most = largest_translation(min(data.image_shape[1:]))
+        if (train.translate_pixels or 0) > most:
+            problems.append(
+                f"train.translate_pixels {train.translate_pixels} is more than an eighth of the "
+                f"side; set it to {most} or less"
+            )
+        if problems:
             raise ValueError("; ".join(problems))
         return self
-
-
-def _invalid_combinations(config: Config) -> Iterator[str]:
-    data, model, train = config.data, config.model, config.train
-    if data.source != "folder" and (data.hold_out or data.channels == 4):
-        yield (
-            f"data.hold_out and data.channels 4 are for source folder, not {data.source}; set "
-            "data.hold_out to 0 and data.channels to 1 or 3"
-        )
-    if train.class_loss_weight and not model.conditional:
-        yield "train.class_loss_weight needs model.conditional true; change this, or set it to 0"
-    most = largest_translation(min(data.image_shape[1:]))
-    if (train.translate_pixels or 0) > most:
-        yield (
-            f"train.translate_pixels {train.translate_pixels} is more than an eighth of the side; "
-            f"set it to {most} or less"
-        )

@@ -23,7 +23,6 @@ from gan.data.pack import pack
 from gan.data.source import Source
 from gan.errors import ConfigError, NonFinite
 from gan.files import remove_unfinished
-from gan.latents import class_rows
 from gan.machine.precision import choose_device, choose_precision
 from gan.machine.ranks import Ranks, from_first, largest, launched_rank, process_group
 from gan.machine.signals import StopRequest, stop_on_signals
@@ -220,7 +219,7 @@ def _log(run: Run, values: dict[str, Tensor]) -> None:
     for name, net in (("g", run.state.g), ("d", run.state.d)):
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
         means[f"gradient_norm/{name}"] = get_total_norm(gradients).item()
-    bad = [tag for tag, value in means.items() if not torch.tensor(value).isfinite()]
+    bad = [tag for tag, value in means.items() if not math.isfinite(value)]
     if largest(len(bad), run.state.ranks):
         _diverged(run, ", ".join(bad) or "another rank's loss")
     if run.is_first:
@@ -234,8 +233,9 @@ def _show(run: Run) -> None:
     state = run.state
     settle(state, run.cfg)
     nets = {"ema": state.g_ema, "raw": state.g}
-    num_classes = state.g.num_classes
-    rows = class_rows(num_classes, report.COLUMNS) if num_classes else None
+    rows = None
+    if k := state.g.num_classes:  # one class a row, several rows if they are few, at most 20
+        rows = torch.arange(min(k, 20)).repeat_interleave(report.COLUMNS * max(1, 8 // k))
     num = report.NUM_SHOWN if rows is None else len(rows)
     shown = {name: run.fixed_samples(g, num, rows) for name, g in nets.items()}
     report.show(run, shown)
