@@ -38,6 +38,7 @@ from gan.sampling import grid, to_pil
 from gan.training.run_dir import source_commit
 
 RECORDS = Path("docs/results/few_images.jsonl")
+OWN = "folder"  # the recipe of the config as it is
 PAGE, NOTEBOOK = Path("docs/few_images.md"), Path("docs/experiments.md")
 BEGIN = "<!-- made by scripts/few_images.py -->"
 FIGURE = Path("docs/figures/few_images.png")
@@ -144,17 +145,20 @@ def table(records: list[Record]) -> str:
 
 
 def pages(records: list[Record]) -> dict[Path, str]:
-    """Returns the table of each page: of the config itself, and of the recipes that change it."""
+    """Returns the table of each page: of today's config, and of other recipes.
+
+    A record of today's config may have changes, if it is older than the config.
+    """
     return {
-        PAGE: table([record for record in records if not record["changes"]]),
-        NOTEBOOK: table([record for record in records if record["changes"]]),
+        PAGE: table([record for record in records if record["recipe"] == OWN]),
+        NOTEBOOK: table([record for record in records if record["recipe"] != OWN]),
     }
 
 
 def draw(records: list[Record], runs: Path) -> None:
     """Draws faces and their nearest training images: the longest training by the config itself for
     each size."""
-    chosen = [r for r in records if r["data"] == "celeba64" and not r["changes"]]
+    chosen = [r for r in records if r["data"] == "celeba64" and r["recipe"] == OWN]
     ordered = sorted(chosen, key=lambda record: (record["size"], record["images"]))
     shown = list({record["size"]: record for record in ordered}.values())
     paths = [
@@ -181,7 +185,7 @@ def draw(records: list[Record], runs: Path) -> None:
 @click.command()
 @click.argument("data", required=False, type=click.Choice([*NETWORKS]))
 @click.option("--size", "sizes", multiple=True, type=int, help="Images of a folder; repeatable.")
-@click.option("--recipe", default="folder:", metavar="'NAME: KEY=VALUE ...'", show_default=True)
+@click.option("--recipe", default=f"{OWN}:", metavar="'NAME: KEY=VALUE ...'", show_default=True)
 @click.option("--images", default=64_000, show_default=True, help="Images seen in training.")
 @click.option("--num", default=2903, show_default=True, help="Samples to compare.")
 @click.option("--runs", default="runs/few_images", show_default=True,
