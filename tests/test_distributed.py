@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from gan.checkpoint import read_checkpoint
+from gan.data.pack import is_first_process
+from gan.machine.ranks import launched_rank
 from gan.training.loop import train
 from tests.conftest import tiny_config
 from tests.two_ranks import ONE_STEP, images, state_of, without_batch_norm
@@ -136,3 +138,22 @@ def test_signal_to_torchrun_saves_and_says_once_how_to_resume(config: Path, tmp_
     assert stderr.count("to resume: torchrun ... -m gan train") == 1, stderr
     (saved,) = run_dir.glob("checkpoints/step_*.pt")
     assert read_checkpoint(saved).step % 5 == 0  # where the ranks agree
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_first"),
+    [
+        ({}, True),
+        ({"RANK": "1"}, True),  # of another launcher, whose processes do not join
+        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2"}, True),
+        ({"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "2"}, False),
+    ],
+)
+def test_the_first_process_is_the_same_with_and_without_torch(
+    environment: dict[str, str], is_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() == launched_rank().is_first == is_first

@@ -84,8 +84,9 @@ def pack_folders(source: Source, cfg: DataConfig) -> list[Path]:
 
 
 def is_first_process() -> bool:
-    """Tells whether this is the only rank or the first one, as torchrun numbers them."""
-    return os.environ.get("RANK", "") in ("", "0")
+    """Tells whether this is the only rank, or the first one of torchrun."""
+    # as machine.ranks.launched_rank, but without torch, which takes seconds to import
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 
 
 def resolved_place(source: Source) -> str:
