@@ -172,8 +172,9 @@ def test_signal_saves_and_the_printed_command_resumes(
 
 
 _ENDLESS_STEP = """
-import time
+import signal, time
 from gan.machine.signals import stop_on_signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
 with stop_on_signals() as stop:
     print("ready", flush=True)
     while not stop.signum:
