@@ -39,6 +39,12 @@ VARIANTS = {
     "sub-pixel (ICNR), k3": ["model.upsample=subpixel"],
 }
 CPU = torch.device("cpu")
+_PHOTOGRAPHS = """## Photographs
+
+Photographs are harder. Faces from transposed convolutions have 1.5 to 2 times the energy of real
+ones after 64,000 images and [1.3 times](experiments.md#faces-black-around-the-image) after 520,000.
+A weaker pattern, the same in all images, remains, and [D finds
+it](experiments.md#a-pattern-of-period-2)."""
 
 
 class Measured(NamedTuple):
@@ -166,12 +172,7 @@ mode; *trained* on {record["num"]:,} images of the averaged generator, as 8-bit 
 is the Fréchet distance of as many images by `gan evaluate` (not an FID). The figure shows seed 0;
 the numbers of each run are in [figures/checkerboard.json](figures/checkerboard.json).
 
-## Photographs
-
-Photographs are harder. Faces from transposed convolutions have 1.5 to 2 times the energy of real
-ones after 64,000 images and [1.3 times](experiments.md#faces-black-around-the-image) after 520,000.
-A weaker pattern, the same in all images, remains, and [D finds
-it](experiments.md#a-pattern-of-period-2).
+{_PHOTOGRAPHS}
 
 [The lesson](transposed_convolution.md) explains where the pattern comes from, and why resizing and
 ICNR start without it.
