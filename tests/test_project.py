@@ -66,13 +66,25 @@ def test_configs_in_the_readme_exist() -> None:
     assert named and all(Path(name).exists() for name in named)
 
 
-@pytest.mark.parametrize("page", [*Path().glob("*.md"), *Path("docs").glob("*.md")], ids=str)
+PAGES = [*Path().glob("*.md"), *Path("docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
 def test_files_that_a_page_links_to_exist(page: Path) -> None:
     links = re.findall(
         r"\]\(([^)#\s]+)[^)\n]*\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
     )
     files = [link for link in links if not link.startswith("http")]
     assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_a_table_has_a_header_and_rows_of_one_length(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
+        rows = re.sub(r"`[^`\n]*`", "", table).splitlines()
+        assert len(rows) > 2 and re.fullmatch(r"[-:|]+", rows[1]), table  # else no table is shown
+        assert len({row.count("|") for row in rows}) == 1, table
 
 
 @pytest.mark.parametrize("vulns", [[], [{"id": "CVE-1", "fix_versions": ["2.1"]}]])
