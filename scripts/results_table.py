@@ -10,6 +10,7 @@ one thread each: the minutes in a record are those of the CPU.
 """
 
 import json
+import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -171,12 +172,13 @@ def _without_empty(heads: list[str], lines: list[list[str]]) -> tuple[list[str],
 
 
 def spread(values: list[float]) -> str:
-    """Returns mean ± standard deviation."""
+    """Returns mean ± standard deviation, which has two digits, or one after three decimals."""
     if len(values) == 1:
         return _number(mean(values))
     deviation = stdev(values)
-    shown = f"{deviation:.0f}" if deviation >= 100 else f"{deviation:.2g}"  # not 1.6e+02
-    return f"{_number(mean(values))} ± {shown}"
+    first = -math.floor(math.log10(deviation)) if deviation else 1  # the place of its first digit
+    decimals = max(0, min(first + 1, max(first, 3)))
+    return f"{mean(values):.{decimals}f} ± {deviation:.{decimals}f}"
 
 
 def end_over_best(curve: list[tuple[int, float]]) -> float:
