@@ -143,6 +143,8 @@ def _read_verified(path: Path) -> tuple[bytes, list[bytes]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
             compressed = any(m.compress_type != zipfile.ZIP_STORED for m in members)
+            if sum(m.file_size for m in members) > len(data):  # one member that is listed often
+                raise ValueError("its members overlap")
             damaged = None if compressed else archive.testzip()
             if not data.startswith(b"PK\x03\x04"):  # torch would read what is before the zip
                 raise ValueError("it does not start like one")
@@ -175,7 +177,8 @@ def _check_pickle(pickle: bytes) -> None:
             taken, stack = stack, below_marks.pop()
             inputs = inputs[: inputs.index(pickletools.markobject)]
         if inputs:
-            taken, stack = stack[-len(inputs) :] + taken, stack[: -len(inputs)]
+            taken = stack[-len(inputs) :] + taken
+            del stack[-len(inputs) :]  # in place: a copy at every opcode would take hours
         if name == "MARK":
             below_marks.append(stack)
             stack = []
@@ -208,6 +211,8 @@ def check_tensors(own: Mapping[str, Tensor], found: Any, name: str) -> None:
                 f"{name}.{key}: checkpoint has {dtype} {tuple(shape or ())}, config has "
                 f"{tensor.dtype} {tuple(tensor.shape)}"
             )
+        if other.untyped_storage().nbytes() < other.numel() * other.element_size():
+            raise BadCheckpoint(f"{name}.{key}: claims more values than the file has")
         if not other.isfinite().all():
             raise BadCheckpoint(f"{name}.{key}: has values that are not finite")
 

@@ -44,8 +44,9 @@ def one_message() -> Iterator[None]:
         if not (where := _exhausted_memory(error)):
             raise
         fail(
-            f"out of {where}; stop other processes, or start a new run with a lower "
-            "train.batch_size, data.image_size, model.g_width or model.d_width",
+            f"out of {where}; stop other processes, ask for fewer or smaller images, or start a "
+            "new run with a lower train.batch_size, data.image_size, model.g_width or "
+            "model.d_width",
             EXIT_ERROR,
         )
     except KeyboardInterrupt:  # before a run has anything to save
@@ -68,6 +69,12 @@ def _exhausted_memory(error: Exception) -> str:
         return "GPU memory"
     is_cpu = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
     return "memory" if is_cpu else ""
+
+
+def printable(name: object) -> str:
+    """Returns a name for a message; if it has control characters, with escapes instead."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -14,9 +14,10 @@ _MAX_JSON_BYTES = 16 << 20
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path with the same suffix, which replaces `path` if the block succeeds.
 
-    If it fails, an existing file is unchanged and OSErrors name `path`.
+    If it fails, an existing file is unchanged and OSErrors name `path`. Of several processes that
+    write the same file, the last to finish wins.
     """
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
         with open(part, "rb") as file:

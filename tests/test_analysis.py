@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gan.analysis import report
 from gan.analysis.compare import compare
+from gan.analysis.nearest import nearest_training
 from gan.analysis.report import nearest_pairs
 from gan.analysis.runs import read_run
 from gan.analysis.table import evaluation_table, number
@@ -246,6 +247,35 @@ def test_what_is_no_run_is_one_error(make_run: MakeRun, tmp_path: Path) -> None:
         assert shown.stderr.startswith(f"Error: {place}") and shown.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("memorisation", "near_copies"),
+        ("memorisation", "nearest_training"),
+        ("memorisation", "nearest_training_floor"),
+        ("floor", "recall"),
+        (None, "num_real"),
+        (None, "checkpoint"),
+    ],
+)
+def test_an_incomplete_record_is_one_error(make_run: MakeRun, table: str | None, key: str) -> None:
+    record = json.loads(json.dumps(RECORD))
+    del (record[table] if table else record)[key]
+    shown = gan("report", make_run("a", 1.0, record))
+    assert shown.exit_code == 1 and "not a record of gan evaluate; delete it" in shown.stderr
+
+
+def test_every_run_has_a_name_in_the_figure(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.legend", lambda self, handles, labels, **_: shown.extend(labels)
+    )
+    assert gan("compare", make_run("_x", 1.0), "--out", tmp_path / "out").exit_code == 0
+    assert [name.strip() for name in shown] == ["_x"]
+
+
 def test_damaged_rows_are_left_out(make_run: MakeRun) -> None:
     run = make_run("a", 1.0)
     row = '{"step": 4, "images_seen": "many"}\n{"step": 5, "images_seen": 9, "loss/d": NaN}\n'
@@ -288,6 +318,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_report_is_one_file_whose_text_is_escaped(hostile_run: Path, tmp_path: Path) -> None:
     record = with_values(**{"<i>score": 1.0})
+    record["floor"] = {**RECORD["floor"], "<i>score": 0.0}
     record["checkpoint"] = {"file": "<i>file", "step": "<i>7"}
     (hostile_run / "evaluation.json").write_text(json.dumps(record))
     out = tmp_path / "report.html"
@@ -329,6 +360,13 @@ def test_nearest_training_image_of_a_copy_is_its_original(tiny_run: Path) -> Non
     train = PackedImages(array=images, labels=None, classes=(), checksum="", folder=Path())
     for pair, sample in zip(nearest_pairs(trained, train, 4), samples, strict=True):
         assert np.array_equal(pair.nearest, sample) and np.array_equal(pair.sample, sample)
+
+
+def test_the_search_for_large_images_takes_little_memory(little_memory: None) -> None:
+    images = np.broadcast_to(np.zeros((1, 3, 128, 128), np.uint8), (8192, 3, 128, 128))
+    train = PackedImages(array=images, labels=None, classes=(), checksum="", folder=Path())
+    distance, where = nearest_training(images[:1000] + np.uint8(9), train, np.arange(4000, 8192))
+    assert distance.unique().tolist() == [9] and where.unique().tolist() == [4000]
 
 
 def test_walk_passes_through_its_latents_and_classes(conditional_run: Path) -> None:

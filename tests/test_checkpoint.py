@@ -4,8 +4,10 @@ import errno
 import io
 import os
 import pickle
+import struct
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +22,14 @@ from gan.checkpoint import (
     FORMAT,
     BadCheckpoint,
     Checkpoint,
+    check_tensors,
     checkpoint_path,
     newest_checkpoint,
     prune_checkpoints,
     read_checkpoint,
     save_checkpoint,
 )
-from gan.files import remove_unfinished
+from gan.files import remove_unfinished, replacing
 from tests.conftest import largest_file
 
 EMPTY = Checkpoint(
@@ -142,6 +145,48 @@ def test_values_before_the_zip_are_refused(saved: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(torch, "load", _fail)
     with pytest.raises(BadCheckpoint, match="it does not start like one"):
         read_checkpoint(saved)
+
+
+def test_a_foreign_pickle_is_refused_in_linear_time(tmp_path: Path) -> None:
+    _save_pickle(tmp_path / "a.pt", b"N" * 1_000_000 + b"N0" * 100_000)  # else minutes
+    began = time.process_time()
+    with pytest.raises(BadCheckpoint):
+        read_checkpoint(tmp_path / "a.pt")
+    assert time.process_time() - began < 30
+
+
+def test_a_member_that_is_listed_many_times_takes_no_memory(
+    tmp_path: Path, little_memory: None
+) -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("a/data.pkl", bytes(2_000_000))
+    data, end = whole.getvalue(), whole.getvalue().rfind(b"PK\5\6")
+    start = int.from_bytes(data[end + 16 : end + 20], "little")
+    directory = data[start:end] * 2000
+    counts = struct.pack("<HHIIH", 2000, 2000, len(directory), start, 0)
+    (tmp_path / "a.pt").write_bytes(data[:start] + directory + b"PK\5\6" + bytes(4) + counts)
+    with pytest.raises(BadCheckpoint, match="its members overlap"):
+        read_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_tensor_that_repeats_one_value_is_refused() -> None:
+    own = {"w": torch.zeros(300, 300)}
+    with pytest.raises(BadCheckpoint, match=r"g\.w: claims more values than the file has"):
+        check_tensors(own, {"w": torch.zeros(1).expand(300, 300)}, "g")
+
+
+def test_two_writers_of_one_file_both_write_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = iter([1, 2])
+    monkeypatch.setattr(os, "getpid", lambda: next(pids))
+    with replacing(tmp_path / "a.txt") as second:
+        second.write_text("second")
+        with replacing(tmp_path / "a.txt") as first:
+            first.write_text("first")
+        assert (tmp_path / "a.txt").read_text() == "first"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["second"]
 
 
 def test_many_long_names_of_classes_are_no_hostile_values(tmp_path: Path) -> None:
@@ -285,7 +330,7 @@ def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(
     )
     monkeypatch.setattr(os, "replace", record)
     save_checkpoint(saved, checkpoint_of(2))
-    part = str(saved.with_name(".step_00000001.part.pt"))
+    part = str(saved.with_name(f".step_00000001.{os.getpid()}.part.pt"))
     assert done == [part, "replaced", str(saved.parent)]
 
 

@@ -355,11 +355,20 @@ def test_an_image_that_crashes_costs_one_process(tmp_path: Path, cache: Path, wh
 
 def test_a_dry_run_survives_an_image_that_crashes_its_decoder(tmp_path: Path) -> None:
     source = source_with(tmp_path, "SIGSEGV")
-    assert len(peek(source, folder_config(tmp_path, on_bad_image="skip"), 16)) == 15
+    assert len(peek(source, folder_config(tmp_path, on_bad_image="skip"), 16)) == 16
+
+
+def test_a_dry_run_looks_beyond_bad_images_that_are_left_out(images: Path) -> None:
+    for i in range(16):
+        (images / "cat" / f"-{i:02}.png").write_text("no image")
+    cfg = folder_config(images, on_bad_image="skip")
+    assert len(peek(open_source(cfg), cfg, 4)) == 4
 
 
 SCRIPT = """
 import sys
+from pathlib import Path
+sys.path.append(Path("helpers"))  # which import ignores
 from gan.config.settings import DataConfig
 from gan.data.datasets import open_source
 from gan.data.pack import pack
@@ -646,6 +655,15 @@ def test_names_that_are_not_utf_8_are_named(images: Path) -> None:
     config = images.parent / "own.yaml"
     config.write_text(f"data: {{source: folder, image_size: 16, channels: 3, root: {images}}}")
     assert "missing files: caf\\udce9.lnk" in gan("data", config).output
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(images: Path) -> None:
+    (images / "cat" / "a\x1b[31mred\nforged.png").write_text("no image")
+    (images / "\x1b[2J").mkdir()
+    shown = gan("data", "configs/folder.yaml", "--set", f"data.root={images}").output
+    with pytest.raises(ValueError, match=r"cat/a\\x1b\[31mred\\nforged\.png: ") as refused:
+        pack_here(folder_config(images))
+    assert "\x1b" not in shown and "\x1b" not in str(refused.value)
 
 
 def test_a_member_whose_name_is_not_utf_8_is_an_error_that_names_the_zip(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_16_bit_grey_is_scaled_not_clipped() -> None:
     assert np.asarray(image).tolist() == [[0, 128], [64, 255]]
 
 
+def test_32_bit_grey_of_unknown_range_is_refused() -> None:
+    values = np.arange(256, dtype=np.int32).reshape(16, 16)
+    with pytest.raises(BadImage, match="32-bit grey"):
+        decode(encode(Image.fromarray(values), "TIFF"))
+    scaled = decode(encode(Image.fromarray((values * 257).astype(np.uint16)), "TIFF"))
+    assert np.array_equal(np.asarray(scaled), values)
+
+
 def test_transparent_pixels_are_put_on_white() -> None:
     image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
     image.putpixel((1, 0), (0, 0, 0, 0))

@@ -490,9 +490,41 @@ def test_a_grid_of_another_format_starts_no_program(
     assert history_of(tmp_path / "run")
 
 
+def test_a_grid_with_a_broken_chunk_is_left_out_of_the_page(finished_run: Path) -> None:
+    grid = finished_run / "samples" / "ema_00000004.png"
+    noise = torch.randint(0, 256, (300, 300, 3), dtype=torch.uint8)
+    Image.fromarray(noise.numpy()).save(grid)
+    data = bytearray(grid.read_bytes())
+    second = data.find(b"IDAT", data.find(b"IDAT") + 4)
+    data[second : second + 4] = b"\x00\xff\x01\x02"  # for which Pillow raises SyntaxError
+    grid.write_bytes(data)
+    assert len(history_of(finished_run)["grids"]) == 2
+
+
+def test_a_users_config_in_the_run_directory_is_kept(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    own = f"# my notes\n{config.read_text()}"
+    (run / "config.yaml").write_text(own)
+    shown = gan("train", run / "config.yaml", "--run-dir", run, "--set", "train.seed=5")
+    assert "is now config.original.yaml" in shown.output
+    assert (run / "config.original.yaml").read_text() == own
+    assert load_config(run / "config.yaml").train.seed == 5
+    assert gan("train", run / "config.yaml", "--run-dir", run).exit_code == 0  # that of the run
+    assert (run / "config.original.yaml").read_text() == own
+
+
+def test_another_tools_config_does_not_hide_a_run(finished_run: Path, tmp_path: Path) -> None:
+    (finished_run / "config.json").write_text('{"wandb": 1}')
+    assert gan("sample", finished_run, "--out", tmp_path / "a.png").exit_code == 0
+
+
 def test_a_run_directory_may_have_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
     run = train(tiny_config(tmp_path), tmp_path / "r\udcff", "cpu")
     assert "r\\udcff" in (run.run_dir / "log.txt").read_text()
+    assert gan("report", run.run_dir).exit_code == 0
+    assert gan("compare", run.run_dir, "--out", tmp_path / "both").exit_code == 0
+    assert gan("export", run.run_dir, "--out", tmp_path / "e\udcff").exit_code == 0
 
 
 def test_memory_that_runs_out_on_the_cpu_is_one_message(

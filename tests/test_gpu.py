@@ -14,7 +14,7 @@ from gan.config.settings import Config
 from gan.data.batches import batches, resident, streamed
 from gan.data.datasets import open_source
 from gan.data.pack import PackedImages, pack
-from gan.machine.precision import choose_precision
+from gan.machine.precision import choose_precision, send
 from gan.pretrained.load import load_generator
 from gan.training.loop import train
 from gan.training.state import TrainState, make_state
@@ -78,6 +78,10 @@ def test_step_does_not_synchronise_with_the_gpu(tmp_path: Path) -> None:
             one_step(state, cfg, *next(stream))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_expanded_tensors_are_sent() -> None:
+    assert torch.equal(send(torch.ones(1).expand(4), GPU).cpu(), torch.ones(4))
 
 
 def test_resident_and_streamed_images_are_equal(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gan import load
 from gan.checkpoint import BadCheckpoint, read_checkpoint
 from gan.errors import ConfigError
 from gan.pretrained.card import write_card
@@ -334,6 +335,40 @@ def test_shipped_generators_are_small_and_listed() -> None:
     assert sum(sizes.values()) <= 16e6 and sizes.get("celeba64", 0) <= 8e6
     rows = gan("models").output.splitlines()
     assert [row.split()[0] for row in rows] == ["name", *sizes]
+
+
+def test_a_number_is_the_number_of_a_class_and_a_name_its_name(
+    conditional_run: Path,
+) -> None:
+    model = load(conditional_run, device="cpu")
+    names = [str(k + 1) for k in range(len(model.classes))]
+    named = replace(model.trained.checkpoint, classes=names)
+    model = replace(model, trained=replace(model.trained, checkpoint=named))
+    assert model.classes == tuple(names)
+    for k, name in enumerate(names):
+        assert (model.sample(4, label=k) == model.sample(4, label=name)).all()
+
+
+def test_a_number_beyond_float64_is_no_evaluation(folder: Path, tmp_path: Path) -> None:
+    huge = {"frechet_distance": 10**400}
+    _edit(folder, evaluation={"values": huge, "floor": huge, "network": None})
+    assert gan("export", folder, "--out", tmp_path / "new").exit_code == 0
+    assert "Not evaluated." in (tmp_path / "new" / "README.md").read_text()
+
+
+def test_a_refused_description_keeps_the_older_generator(folder: Path) -> None:
+    checkpoint = read_folder(folder)
+    weights = {name: tensor + 1 for name, tensor in checkpoint.g_ema.items()}
+    classes = [f"class {i:05} {'x' * 40}" for i in range(20_000)]
+    with pytest.raises(ValueError, match=r"config\.json: would have more than"):
+        write_folder(replace(checkpoint, g_ema=weights, classes=classes), folder)
+    assert read_folder(folder).g_ema.keys() == weights.keys()
+
+
+def test_a_grid_too_large_for_jpeg_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+    words = ("--num", 64, "--columns", 1, "--scale", 64, "--out", tmp_path / "a.jpg")
+    shown = gan("sample", tiny_run, *words)
+    assert shown.exit_code == 2 and "a .jpg has at most 65,500 pixels a side" in shown.stderr
 
 
 def test_a_run_of_own_images_is_loaded_with_their_place(tmp_path: Path) -> None:

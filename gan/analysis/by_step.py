@@ -15,7 +15,8 @@ def write_by_step(runs: Sequence[RunFiles], folder: Path) -> None:
 
     shared = os.path.commonpath([run.path.resolve().parent for run in runs])
     for run in runs:
-        place = folder / run.path.resolve().relative_to(shared)
+        name = str(run.path.resolve().relative_to(shared))
+        place = folder / name.encode(errors="replace").decode()  # TensorBoard writes UTF-8 alone
         for path in place.glob("events.*"):
             path.unlink()
         with SummaryWriter(str(place)) as writer:

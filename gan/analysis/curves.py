@@ -33,7 +33,9 @@ def draw_curves(groups: Mapping[str, Sequence[RunFiles]]) -> bytes:
     for axis, (tag, title) in zip(axes, panels.items(), strict=True):
         for i, (label, group) in enumerate(groups.items()):
             curves = [curve for run in group if len((curve := run.curve(tag))[0])]
-            name = label.replace("$", r"\$")  # or matplotlib reads a formula
+            name = label.encode(errors="replace").decode()  # a folder may have any bytes
+            name = name.replace("$", r"\$")  # or matplotlib reads a formula
+            name = f" {name}" if name.startswith("_") else name  # or the legend leaves it out
             _draw(axis, curves, name, f"C{i % 10}", _STYLES[i // 10 % len(_STYLES)])
         axis.set(title=title, xlabel="images seen")
         axis.xaxis.set_major_formatter("{x:,.0f}")

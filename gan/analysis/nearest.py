@@ -15,7 +15,7 @@ from gan.metrics.distances import distance_rows
 
 _NUM_SEARCHED = 1000  # images whose nearest training image is searched for
 _SEARCH_SIDE = 32  # pixels; larger images are shrunk for the search
-_SEARCH_BATCH = 8192  # training images
+_SEARCH_PIXELS = 1 << 21  # of images at once, as floats
 
 
 def nearest_neighbours(queries: Tensor, parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
@@ -39,15 +39,21 @@ def nearest_training(
 ) -> tuple[Tensor, Tensor]:
     """Returns the distances of the first images to the nearest of these training images, and the
     indices of those in `train`."""
-    parts = np.array_split(rows, len(rows) // _SEARCH_BATCH + 1)
-    queries = _rows(images[:_NUM_SEARCHED])
-    nearest, where = nearest_neighbours(queries, (_rows(train.images[p]) for p in parts))
+    parts = np.array_split(rows, _num_parts(train.images, len(rows)))
+    queries = np.arange(min(_NUM_SEARCHED, len(images)))
+    shrunk = [_rows(images, p) for p in np.array_split(queries, _num_parts(images, len(queries)))]
+    others = (_rows(train.images, p) for p in parts)
+    nearest, where = nearest_neighbours(torch.cat(shrunk), others)
     return nearest, torch.from_numpy(rows)[where]
 
 
-def _rows(images: np.ndarray) -> Tensor:
+def _num_parts(images: np.ndarray, num: int) -> int:
+    return num * images.shape[2] * images.shape[3] // _SEARCH_PIXELS + 1
+
+
+def _rows(images: np.ndarray, chosen: np.ndarray) -> Tensor:
     """Flattens images to rows (N, D), scaled so that Euclidean distances are root mean squares."""
-    pixels = torch.tensor(images).float()
+    pixels = torch.from_numpy(images[chosen]).float()
     height, width = (min(side, _SEARCH_SIDE) for side in pixels.shape[2:])
     rows = F.adaptive_avg_pool2d(pixels, (height, width)).flatten(1)
     return rows / rows.shape[1] ** 0.5

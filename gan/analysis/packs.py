@@ -5,8 +5,9 @@ This module starts without torch.
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from gan.files import read_json
 
 def peek(source: Source, cfg: DataConfig, count: int) -> np.ndarray:
     """Decodes the first images without writing anything; returns uint8 (n, C, H, W)."""
-    few = replace(source, names=source.names[:count])
-    return np.stack([image for _, image in decode_usable(few, cfg, {}, "decoding")])
+    if cfg.on_bad_image == "error":
+        source = replace(source, names=source.names[:count])
+    with closing(decode_usable(source, cfg, {}, "decoding")) as usable:
+        return np.stack([image for _, image in islice(usable, count)])
 
 
 def compare(source: Source, cfg: DataConfig, packed: PackedImages) -> None:

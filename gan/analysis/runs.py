@@ -13,6 +13,7 @@ from gan.files import read_json, read_rows
 
 RECORD = "evaluation.json"  # of `gan evaluate RUN --out RUN/evaluation.json`
 _TABLES = ("values", "deviation", "floor", "floor_deviation", "memorisation")
+_MEMORISATION = {"nearest_training", "nearest_training_floor", "near_copies"}
 
 Row = dict[str, Any]
 Curve = tuple[np.ndarray, np.ndarray]  # images seen, values
@@ -102,7 +103,16 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         isinstance(record.get(name), dict) and all(_is(record[name], key) for key in record[name])
         for name in _TABLES
     )
-    if not complete or not isinstance(record.get("checkpoint"), dict):
+    if not complete or not _has_what_is_shown(record):
         raise ValueError(f"{path}: not a record of gan evaluate; delete it, or write it again with "
                          f"gan evaluate {path.parent} --out {path} --force")  # fmt: skip
     return record
+
+
+def _has_what_is_shown(record: dict[str, Any]) -> bool:
+    return (
+        isinstance(record.get("checkpoint"), dict)
+        and type(record.get("num_real")) is int
+        and record["values"].keys() <= record["floor"].keys()
+        and _MEMORISATION <= record["memorisation"].keys()
+    )

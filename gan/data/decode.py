@@ -90,6 +90,8 @@ def decode(data: bytes) -> Image.Image:
             if image.width * image.height > _MAX_PIXELS:
                 raise BadImage(f"{image.width}x{image.height}: over {_MAX_PIXELS:,} pixels")
             image.load()
+            if image.mode == "I" and image.format == "TIFF":
+                raise BadImage("32-bit grey, which has no known range; save it with 8 or 16 bits")
             return _plain(ImageOps.exif_transpose(image))
     except (BadImage, MemoryError):
         raise

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +29,7 @@ from gan.config.settings import DataConfig
 from gan.data.decode import BadImage, ReadFailed
 from gan.data.source import Source
 from gan.data.workers import decode_all
+from gan.errors import printable
 from gan.files import naming, read_json
 
 _MAX_LISTED = 20
@@ -156,7 +157,7 @@ def _write_images(path: Path, source: Source, cfg: DataConfig) -> dict[Any, BadI
 
 def decode_usable(
     source: Source, cfg: DataConfig, bad: dict[Any, BadImage], title: str
-) -> Iterator[tuple[Any, np.ndarray]]:
+) -> Generator[tuple[Any, np.ndarray], None, None]:
     """Yields the usable images with their names, and adds the others to `bad`.
 
     Raises ValueError at the end if these may not be left out.
@@ -210,7 +211,10 @@ def _refuse_bad(source: Source, cfg: DataConfig, bad: dict[Any, BadImage]) -> No
     may_skip = not failed and len(bad) < len(source)
     if not bad or (may_skip and cfg.on_bad_image == "skip"):
         return
-    lines = [f"  {name}: {reason}"[:300] for name, reason in islice(listed.items(), _MAX_LISTED)]
+    lines = [
+        f"  {printable(name)}: {reason}"[:300]
+        for name, reason in islice(listed.items(), _MAX_LISTED)
+    ]
     if len(listed) > _MAX_LISTED:
         lines.append(f"  and {len(listed) - _MAX_LISTED:,} more")
     hint = "; leave them out with --set data.on_bad_image=skip" if may_skip else ""

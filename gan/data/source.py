@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from gan.data.decode import SUFFIXES, read_file, read_zip_member, zip_members
+from gan.errors import printable
 
 _MAX_LISTED = 5
 
@@ -185,7 +186,7 @@ def _types(paths: list[str]) -> str:
 
 def _describe(left_out: dict[str, list[str]]) -> list[str]:
     return [
-        f"left out {len(paths):,} {what}: {', '.join(paths[:_MAX_LISTED])}"[:300]
+        f"left out {len(paths):,} {what}: {', '.join(map(printable, paths[:_MAX_LISTED]))}"[:300]
         for what, paths in left_out.items()
         if paths
     ]
@@ -196,7 +197,7 @@ def _describe_loose(names: list[str]) -> list[str]:
     loose = [name for name in names if "/" not in name]
     if not 0 < len(loose) < len(names):
         return []
-    return [f"no classes: {len(loose):,} images are in no subfolder, such as {loose[0]}"]
+    return [f"no classes: {len(loose):,} images are in no subfolder, such as {printable(loose[0])}"]
 
 
 def _is_hidden(name: str) -> bool:

@@ -46,7 +46,8 @@ def _decode_in_process(
     num_done = 0
     while num_done < len(names):
         pipe, end = Pipe()
-        code = f"import sys; sys.path = {sys.path}; from gan.data.workers import serve"
+        folders = [folder for folder in sys.path if isinstance(folder, str)]  # no Path, as import
+        code = f"import sys; sys.path = {folders}; from gan.data.workers import serve"
         # not multiprocessing.Process, which runs the caller's script once more in the new process
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", f"{code}; serve({end.fileno()})"],

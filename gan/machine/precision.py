@@ -67,7 +67,9 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Returns the tensor on the device; the copy to a GPU is asynchronous, from pinned memory."""
     if device.type != "cuda":
         return tensor.to(device)
-    return (tensor if tensor.is_cuda else tensor.pin_memory()).to(device, non_blocking=True)
+    if not tensor.is_cuda:
+        tensor = tensor.contiguous().pin_memory()  # an expanded tensor cannot be pinned
+    return tensor.to(device, non_blocking=True)
 
 
 def processor(device: torch.device) -> str:

@@ -58,7 +58,7 @@ def _encoded(path: Path) -> str | None:
             small = on_white(image)
             small.thumbnail((_SIDE, _SIDE))
             small.save(buffer, "webp", quality=_QUALITY, method=6)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except Exception:  # damaged bytes can make Pillow raise anything
         return None
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 

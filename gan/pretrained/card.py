@@ -107,7 +107,7 @@ def write_card(trained: Trained, folder: Path, *, name: str = "") -> None:
     save_samples(trained, out, num, 0, label, columns=_GRID_COLUMNS)
     text = _card(trained, read_json(folder / CONFIG), name or folder.resolve().name)
     with replacing(folder / "README.md") as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="replace")  # of a folder's name
 
 
 def _card(trained: Trained, values: dict[str, Any], name: str) -> str:
@@ -148,7 +148,7 @@ def _evaluation(record: Any) -> list[str]:
         counts = f"{record['num_generated']:,} samples and {record['num_real']:,} real images"
         features = f"features of {network['name']:.40}" if network else "no features"
         draws = f"{record['draws']:d} draws"
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return ["", "Not evaluated."]
     note = "The floor is the score of real images. The distance is not an FID, unless named fid."
     head = ["| score | samples | floor |", "|---|---|---|"]
@@ -163,7 +163,7 @@ def _truncation(rows: Any) -> list[str]:
             f"{row['recall']:.3g} |"
             for row in rows
         ]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return []
     return [
         *("", "## Truncation", ""),
@@ -179,5 +179,5 @@ def _training(trained: Trained, training: Any) -> list[str]:
     try:
         facts = f"{training['images']:,} training images, {step}, commit `{training['commit']:.40}`"
         return ["", "## Training", "", "```bash", f"{training['command']:.500}", "```", "", facts]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return ["", "## Training", "", f"{step}; every setting is in `config.json`."]

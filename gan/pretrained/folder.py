@@ -151,26 +151,26 @@ def write_folder(
         train = {**values["config"]["train"], "init_from": Path(start).name}  # no private paths
         values["config"] = {**values["config"], "train": train}
     _check_classes(checkpoint.classes, folder / CONFIG)
-    folder.mkdir(parents=True, exist_ok=True)
-    values["sha256"] = _write_weights(checkpoint.g_ema, folder / MODEL, half=half)
+    files = {MODEL: _encode(checkpoint.g_ema, half=half)}
+    values["sha256"] = hashlib.sha256(files[MODEL]).hexdigest()
     if discriminator:
-        sha256 = _write_weights(checkpoint.d, folder / DISCRIMINATOR, half=half)
-        values["discriminator_sha256"] = sha256
-    text = json.dumps(values, indent=2) + "\n"
-    if len(text) > _MAX_CONFIG:
+        files[DISCRIMINATOR] = _encode(checkpoint.d, half=half)
+        values["discriminator_sha256"] = hashlib.sha256(files[DISCRIMINATOR]).hexdigest()
+    files[CONFIG] = (json.dumps(values, indent=2) + "\n").encode()
+    if len(files[CONFIG]) > _MAX_CONFIG:  # before an older generator is replaced
         raise ValueError(f"{folder / CONFIG}: would have more than {_MAX_CONFIG:,} bytes")
-    with replacing(folder / CONFIG) as part:
-        part.write_text(text)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        with replacing(folder / name) as part:
+            part.write_bytes(data)
 
 
-def _write_weights(weights: dict[str, Tensor], path: Path, *, half: bool) -> str:
+def _encode(weights: dict[str, Tensor], *, half: bool) -> bytes:
+    """Returns weights as the bytes of a safetensors file."""
     kept = {
         key: (tensor.half() if half and tensor.ndim > 1 else tensor)
         .contiguous(memory_format=torch.contiguous_format)
         .clone()
         for key, tensor in weights.items()
     }
-    data = safetensors.torch.save(kept, metadata={"format": "pt"})
-    with replacing(path) as part:
-        part.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    return safetensors.torch.save(kept, metadata={"format": "pt"})

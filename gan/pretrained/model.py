@@ -76,14 +76,18 @@ class Model:
     ) -> np.ndarray:
         """Returns uint8 images (N, H, W, C) with 1, 3 or 4 channels: those of `gan sample`.
 
-        `label` is a class by name or number, or "all" for equally many of each, which rounds `num`
-        up to a multiple of the classes; without it classes are random. `truncation`, above 0 and at
-        most 1, multiplies the latents. Raises ValueError for other values.
+        `label` is a class by name (str) or number (int), or "all" for equally many of each, which
+        rounds `num` up to a multiple of the classes; without it classes are random. `truncation`,
+        above 0 and at most 1, multiplies the latents. Raises ValueError for other values.
         """
         if num < 1:
             raise ValueError(f"num must be at least 1; got {num}")
         trained = replace(self.trained, truncation=truncation)
-        labels = trained.labels(num, seed, None if label is None else str(label))
+        labels = (
+            torch.full((num,), label)  # not by `labels`: names of classes may be other numbers
+            if isinstance(label, int) and label in range(len(self.classes))
+            else trained.labels(num, seed, None if label is None else str(label))
+        )
         num = num if labels is None else len(labels)
         return trained.images(trained.latents(num, seed), labels).transpose(0, 2, 3, 1)
 

@@ -14,6 +14,8 @@ from gan.files import naming, replacing
 from gan.pretrained.trained import Trained
 from gan.sampling import grid, to_pil
 
+_MAX_JPEG = 65_500  # pixels a side, by libjpeg
+
 
 def save_samples(
     trained: Trained,
@@ -40,8 +42,13 @@ def save_samples(
     origin.add_text("step", str(trained.checkpoint.step))
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix in (".png", ".jpg"):
+        sheet = grid(images, columns)
+        if out.suffix == ".jpg" and max(sheet.shape) > _MAX_JPEG:
+            raise ConfigError(
+                f"{out}: a .jpg has at most {_MAX_JPEG:,} pixels a side; write a .png"
+            )
         with replacing(out) as part:
-            to_pil(grid(images, columns)).save(part, pnginfo=origin, quality=95)
+            to_pil(sheet).save(part, pnginfo=origin, quality=95)
     elif out.suffix == ".npz":
         arrays: dict[str, Any] = {"images": images.transpose(0, 2, 3, 1)}
         if labels is not None:

@@ -11,7 +11,8 @@ CONFIG, MODEL, DISCRIMINATOR = "config.json", "model.safetensors", "discriminato
 
 def is_folder(path: Path) -> bool:
     """Says whether a path is a generator's folder and not a run's."""
-    return (path / CONFIG).is_file() or (path / MODEL).is_file()
+    is_run = (path / "checkpoints").is_dir()  # where another tool may write a config.json
+    return not is_run and ((path / CONFIG).is_file() or (path / MODEL).is_file())
 
 
 def shipped_names() -> list[str]:

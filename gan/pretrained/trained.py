@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from gan.checkpoint import BadCheckpoint, Checkpoint, check_tensors
 from gan.config.reader import parse_config
 from gan.config.settings import Config, HardwareConfig
-from gan.errors import ConfigError, NonFinite
+from gan.errors import ConfigError, NonFinite, printable
 from gan.latents import draw_labels, draw_latents
 from gan.machine.precision import Precision, choose_precision
 from gan.machine.replay import Replay
@@ -57,10 +57,10 @@ class Trained:
         if only == "all" and names:
             return torch.arange(len(names)).repeat_interleave(-(-num // len(names)))
         if only not in names and not (only.isdecimal() and int(only) < len(names)):
-            shown = ", ".join([*names[:20], *["..."] * (len(names) > 20)])
+            shown = ", ".join([*map(printable, names[:20]), *["..."] * (len(names) > 20)])
             choices = f"the classes 0 to {len(names) - 1}: {shown}" if names else "no classes"
             near = get_close_matches(only.lower(), names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {printable(near[0])}?" if near else ""
             raise ConfigError(f"--label {only}: {self.origin} has {choices}{hint}")
         return torch.full((num,), names.index(only) if only in names else int(only))
 

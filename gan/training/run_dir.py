@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from gan.config.reader import describe
 from gan.config.settings import Config
+from gan.errors import say
 from gan.files import naming, read_json, replacing
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "tensorboard", "pydantic")
@@ -66,12 +67,17 @@ def locked(run_dir: Path) -> Iterator[None]:
 def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
     """Writes config.yaml (resolved) and appends this call to the list `calls` of meta.json.
 
-    The path of a user's own images is written as an absolute one.
+    The path of a user's own images is written as an absolute one. A config.yaml that was there
+    before the run becomes config.original.yaml.
     """
     if cfg.data.source == "folder":
         root = os.path.abspath(os.path.expanduser(cfg.data.root))
         cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"root": root})})
-    with replacing(run_dir / "config.yaml") as part:
+    config, meta_file = run_dir / "config.yaml", run_dir / "meta.json"
+    if config.is_file() and not meta_file.exists():  # not written by a run, but by the user
+        config.replace(run_dir / "config.original.yaml")
+        say(f"{config} is now config.original.yaml; config.yaml has every setting of the run")
+    with replacing(config) as part:
         part.write_text(describe(cfg))
     call = {
         "command": shlex.join(sys.argv),
@@ -82,10 +88,10 @@ def describe_run(run_dir: Path, cfg: Config, facts: dict[str, Any]) -> None:
         "versions": {name: _version(name) for name in _PACKAGES},
         **facts,
     }
-    meta = read_json(run_dir / "meta.json")
+    meta = read_json(meta_file)
     calls = meta.get("calls") if isinstance(meta, dict) else None
     calls = [*calls, call] if isinstance(calls, list) else [call]
-    with replacing(run_dir / "meta.json") as part:
+    with replacing(meta_file) as part:
         part.write_text(json.dumps({"calls": calls}, indent=2) + "\n")
 
 
