@@ -104,10 +104,10 @@ def main(
     try:
         device = choose_device(device_name)
         out.parent.mkdir(parents=True, exist_ok=True)
-        run_dir.mkdir(parents=True)
         changes = [] if data_root is None else [f"data.root={data_root}"]
         cfg = classic_config(load_config(config, changes).data, seed, size)
         packed = pack(open_source(cfg.data), cfg.data)
+        run_dir.mkdir(parents=True)  # last, so that a corrected command can be repeated
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     saved = train(cfg, packed, minutes * 60, run_dir, device)

@@ -108,6 +108,7 @@ def main(
     for name, draw in drawings.items():
         draw(figures_dir / name)
     path = out or figures_dir / ANIMATION
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         animate(path, kernel=kernel, stride=stride, padding=padding, size=size)
     except ValueError as error:

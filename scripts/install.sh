@@ -10,7 +10,8 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     echo "gan needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2
     exit 1
   }
-  [ -x .venv/bin/python ] || "$python" -m venv .venv || {
+  # not only if it is missing: without ensurepip, or interrupted, venv leaves a half of one
+  .venv/bin/python -m pip --version > /dev/null 2>&1 || "$python" -m venv .venv || {
     echo "cannot create .venv (on Debian and Ubuntu: apt-get install python3-venv)" >&2
     exit 1
   }

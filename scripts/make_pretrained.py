@@ -60,8 +60,9 @@ def training_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     words = shlex.split(call["command"].replace("--set=", "--set "))
     config = next(word for word in words if word.endswith(".yaml"))
     sets = [after for word, after in itertools.pairwise(words) if word == "--set"]
-    kept = [f"--set {text}" for text in sets if not text.startswith("train.num_steps=")]
-    command = " ".join(["gan train", config, *kept, f"--set train.num_steps={checkpoint.step}"])
+    kept = [text for text in sets if not text.startswith("train.num_steps=")]
+    changes = [("--set", text) for text in [*kept, f"train.num_steps={checkpoint.step}"]]
+    command = shlex.join(["gan", "train", config, *itertools.chain(*changes)])
     return {"command": command, "commit": call["commit"], "images": call["images"]}
 
 

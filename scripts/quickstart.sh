@@ -6,6 +6,7 @@ source "$(dirname "$0")/install.sh"
 run=runs/quickstart
 
 gan train configs/quickstart.yaml --run-dir "$run" "$@"
+[ -d "$run/checkpoints" ] || exit 0 # after --dry-run or --help
 gan sample "$run" --num 100 --out "$run/samples.png" --force
 gan walk "$run" --out "$run/walk.gif" --force
 

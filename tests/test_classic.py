@@ -24,3 +24,7 @@ def test_classic_example_is_trained_and_evaluated(tmp_path: Path) -> None:
     assert trained.cfg.train.ema_halflife_images is None
     again = CliRunner().invoke(classic.main, list(map(str, arguments)))
     assert again.exit_code == 1 and str(run_dir) in again.output  # nothing is overwritten
+    arguments[arguments.index(run_dir)] = tmp_path / "other"
+    arguments[0] = "configs/mnist.yaml"  # which is not at hand
+    failed = CliRunner().invoke(classic.main, list(map(str, arguments)))
+    assert failed.exit_code == 1 and not (tmp_path / "other").exists()  # it can be repeated

@@ -499,6 +499,9 @@ def test_a_grid_with_a_broken_chunk_is_left_out_of_the_page(finished_run: Path) 
     data[second : second + 4] = b"\x00\xff\x01\x02"  # for which Pillow raises SyntaxError
     grid.write_bytes(data)
     assert len(history_of(finished_run)["grids"]) == 2
+    for path in grid.parent.glob("ema_*.png"):
+        path.write_bytes(b"")
+    assert history_of(finished_run) is None  # and the page has no section on training
 
 
 def test_a_users_config_in_the_run_directory_is_kept(config: Path, tmp_path: Path) -> None:

@@ -426,6 +426,68 @@ def test_channel_that_is_off_draws_nothing(visit: Any, content: dict[str, Any]) 
     until(page, "!gan.last.whole")
 
 
+def test_number_of_a_channel_that_is_off_is_explained(visit: Any, content: dict[str, Any]) -> None:
+    page = visit(content, "layers")
+    page.get_by_role("button", name="switches the channel off").click()
+    page.locator(".level-maps").nth(1).click(position={"x": 8, "y": 8})
+    until(page, "gan.last.whole")
+    page.locator(".level-maps").nth(1).hover(position={"x": 8, "y": 8})
+    page.get_by_text("the channel is off, so it is 0.000 at").wait_for()
+
+
+def test_image_in_the_microscope_is_black_where_it_is_minus_1(
+    visit: Any, content: dict[str, Any]
+) -> None:
+    page = visit(content, "layers")
+    page.locator(".level-maps").last.hover(position={"x": 8, "y": 8})
+    until(page, "document.querySelector('.micro-output')")
+    script = """() => {
+        const canvas = document.querySelector(".micro-output");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        const side = canvas.width / gan.model.shapes.at(-1)[2];
+        const [x, y] = [canvas.width - side / 2, canvas.height - side / 2].map(Math.floor);
+        return [...pixels.slice(4 * (y * canvas.width + x), 4 * (y * canvas.width + x) + 3)]; }"""
+    shape = page.evaluate("gan.model.shapes.at(-1)")
+    value = page.evaluate(f"gan.last.maps.at(-1)[{shape[1] * shape[2] - 1}]")
+    assert page.evaluate(script) == pytest.approx([127.5 * (value + 1)] * 3, abs=1)
+
+
+def test_a_link_works_again_after_the_setting_has_changed(
+    visit: Any, content: dict[str, Any]
+) -> None:
+    page = visit(content, "layers")
+    link = page.locator("#layers a[href^='#operation']").first
+    for _ in range(2):
+        link.click()
+        field = page.locator("#operation input").nth(1)
+        kernel = field.input_value()
+        field.fill("1")
+    assert kernel != "1"
+
+
+def test_another_section_ends_the_walk(visit: Any, content: dict[str, Any]) -> None:
+    page = visit(content)
+    page.get_by_role("button", name="Walk", exact=True).click()
+    before = page.evaluate("[...gan.point.z].join()")
+    until(page, "z => [...gan.point.z].join() !== z", before)
+    page.evaluate("gan.setPoint({ z: gan.point.z.map(() => 0.5) })")
+    page.get_by_role("button", name="Walk", exact=True).wait_for()
+    assert set(page.evaluate("[...gan.point.z]")) == {0.5}
+
+
+def test_an_export_dropped_during_a_walk_is_drawn(
+    visit: Any, content: dict[str, Any], tmp_path: Path
+) -> None:
+    train(tiny_config(tmp_path, model={"z_dim": 4}), tmp_path / "run", "cpu")
+    file = tmp_path / "small.safetensors"
+    assert gan("export", tmp_path / "run", "--out", file).exit_code == 0
+    page = visit(content)
+    page.get_by_role("button", name="Walk", exact=True).click()
+    page.locator("#drop input").set_input_files(file)
+    page.get_by_text("Reload it to go back").wait_for()
+    until(page, "gan.last && gan.last.point.z.length === 4")
+
+
 def test_dropped_export_replaces_the_generator(
     visit: Any, content: dict[str, Any], tiny_run: Path, tmp_path: Path
 ) -> None:
@@ -480,6 +542,7 @@ def damaged(good: bytes) -> dict[str, bytes]:
         "more classes": rebuilt(lambda h, d: d.update(classes=["a"] * 3)),
         "null": rebuilt(lambda h, d: (h.update({first: None}), d.clear())),
         "format": rebuilt(lambda h, d: d.update(format=9)),
+        "overlapping": rebuilt(lambda h, d: h.update({f"more{i}": h[first] for i in range(99)})),
         "not finite": rebuilt(lambda h, d: None, struct.pack("<f", float("nan")) + body[4:]),
     }
 

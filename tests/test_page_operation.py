@@ -396,6 +396,13 @@ def test_views_follow_the_pointed_element(visit: Any) -> None:
     assert [int(text) for text in shown] == ones.flatten().tolist()
 
 
+def test_zero_insertion_names_every_row_of_its_map(visit: Any) -> None:
+    section = visit("n=4&k=5&s=2&p=2&op=1&view=zeros")
+    text = section.text(".op-panel")
+    assert "(kernel − 1) − padding = 2)" in text and "Output padding adds 1 below" in text
+    assert "12 × 12" in text  # 4 elements, 3 zeros between them, 2 on each side, 1 more
+
+
 @pytest.mark.parametrize("query", ["n=2&k=2", "n=2&k=3&s=2&p=1&op=1", "n=2&k=2&s=2&op=2&d=3"])
 def test_pytorch_code_of_the_page_computes_the_output_of_the_page(
     visit: Any, query: str, capsys: pytest.CaptureFixture[str]

@@ -12,6 +12,7 @@ from torch import nn
 
 from gan.data.pack import PackedImages
 from gan.errors import ConfigError
+from gan.paper import nearest, result
 from gan.paper.digits import error_of
 from gan.paper.features import guided_gradient, layers_of_d, pooled, spreads
 from gan.paper.nearest import compare, find_nearest
@@ -172,6 +173,38 @@ def run_with_test_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sections = {"data": {"source": "folder", "hold_out": 0.34}, "model": {"conditional": True}}
     train(tiny_config(root / "images", **sections), root / "run", "cpu")
     return root / "run"
+
+
+def test_errors_are_of_as_many_images_as_there_are(
+    run_with_test_images: Path, tmp_path: Path
+) -> None:
+    root = run_with_test_images.parent / "images"
+    words = ("--num", 3000, "--data-root", root, "--out", tmp_path / "a.png")
+    assert gan("paper", "digits", run_with_test_images, *words).exit_code == 0
+    error = json.loads((tmp_path / "a.json").read_text())["error"]
+    assert len(error["training images"]) == 1 and [*error["samples"]] == ["600", "3000"]
+
+
+def test_few_held_out_images_are_all_shown_in_whole_rows(
+    run_with_test_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids: list[tuple] = []
+    monkeypatch.setattr(
+        "gan.paper.nearest.grid", lambda images, columns: grids.append((len(images), columns))
+    )
+    root = str(run_with_test_images.parent / "images")
+    trained = load_generator(run_with_test_images, torch.device("cpu"), data_root=root)
+    nearest.run(trained, num=5, seed=0)
+    assert set(grids) == {(20, 5)}
+
+
+def test_grey_panels_keep_their_grey_levels() -> None:
+    panel = np.full((8, 8, 1), 60, np.uint8)
+    panel[:4] = 100
+    figure = result.draw([{"a": panel, "b": panel.repeat(3, 2)}])
+    grey, colour = (axes.images[0] for axes in figure.subfigs[0].axes)
+    assert np.array_equal(grey.to_rgba(panel[..., 0], bytes=True)[..., :3], panel.repeat(3, 2))
+    assert colour.get_array().max() == 100
 
 
 @pytest.mark.parametrize(

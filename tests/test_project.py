@@ -46,11 +46,24 @@ def test_a_failed_installation_is_tried_again(tmp_path: Path) -> None:
         shutil.copy(name, tmp_path / name)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/sh\nexit 1\n")
+    python.write_text('#!/bin/sh\n[ "$*" = "-m pip --version" ]\n')  # its pip only installs nothing
     python.chmod(0o755)
     env = {**os.environ, "PYTHON": sys.executable}
     done = subprocess.run(["bash", "scripts/install.sh"], cwd=tmp_path, env=env)
     assert done.returncode and not (tmp_path / ".venv" / "installed.stamp").exists()
+
+
+def test_half_an_environment_is_made_whole(tmp_path: Path) -> None:
+    """Without Debian's python3-venv, or interrupted, venv leaves a Python without pip."""
+    (tmp_path / "scripts").mkdir()
+    shutil.copy("scripts/install.sh", tmp_path / "scripts")
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).write_text("")
+    place = tmp_path / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    env = {**os.environ, "PYTHON": sys.executable}
+    subprocess.run(["bash", "scripts/install.sh"], cwd=tmp_path, env=env, check=True)
+    assert (place / "bin" / "pip").exists() and (place / "installed.stamp").exists()
 
 
 @pytest.mark.parametrize("script", sorted(Path("scripts").glob("*.sh")), ids=str)

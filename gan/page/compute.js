@@ -39,11 +39,11 @@ export function latestOnly(send) {
       await send(value);
     } finally {
       isBusy = false;
-    }
-    if (next) {
-      const { value: newest } = next;
-      next = null;
-      request(newest);
+      if (next) {
+        const { value: newest } = next;
+        next = null;
+        request(newest); // also after an error: the newest may be of another model
+      }
     }
   };
 }

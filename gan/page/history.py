@@ -33,8 +33,10 @@ def history_of(run: Path) -> dict[str, Any] | None:
         files = read_run(run)
     except ValueError:  # nothing logged yet
         return None
-    curves = {name: thinned(files.curve(tag)) for name, tag in _CURVES.items()}
     grids = [{"step": step, "image": image} for step, path in found if (image := _encoded(path))]
+    if not grids:  # none can be read
+        return None
+    curves = {name: thinned(files.curve(tag)) for name, tag in _CURVES.items()}
     return {"grids": grids, "curves": curves, "images_per_step": files.cfg.train.batch_size}
 
 

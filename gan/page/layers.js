@@ -268,6 +268,7 @@ function makeDrew(ctx, state) {
   });
   const title = element("h3", {});
   const send = latestOnly(async () => {
+    if (!ctx.last) return; // another model has replaced this one
     const { point, whole, maps } = ctx.last;
     const isOff = ctx.off.some((channels) => channels.size);
     const { level, channel } = state.at;

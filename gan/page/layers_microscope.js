@@ -46,7 +46,8 @@ export function makeMicroscope(ctx, { onFrom, onInput, onOutput }) {
     const isOutput = (y, x) => lit.outputs.has(`${y},${x}`);
     title.textContent = fillText(t("micro_title"), { level: at.level, channel: at.channel });
     input.show(channelOf(before, inShape, from), inShape, (y, x) => lit.inputs.has(`${y},${x}`));
-    output.show(channelOf(after, outShape, at.channel), outShape, isOutput);
+    const isImage = at.level === ctx.model.layers.length;
+    output.show(channelOf(after, outShape, at.channel), outShape, isOutput, isImage);
     input.caption.textContent = fillText(t("micro_input"), {
       channel: from,
       size: sizeOf(inShape),
@@ -75,7 +76,8 @@ export function makeMicroscope(ctx, { onFrom, onInput, onOutput }) {
       ...productSentence(products.termsOf(from), products.sums[from], from, t),
     );
     const value = after[(at.channel * outShape[1] + at.y) * outShape[2] + at.x];
-    total.replaceChildren(...totalSentence(products, value, layer.activation, inShape[0], at, t));
+    const ends = ctx.off[at.level]?.has(at.channel) ? "off" : layer.activation;
+    total.replaceChildren(...totalSentence(products, value, ends, inShape[0], at, t));
     return { from, lit };
   }
   return { node, show };
@@ -133,7 +135,8 @@ function makeMap(kind, onPoint) {
   return {
     node: element("figure", {}, caption, canvas),
     caption,
-    show(map, [, height, width], isLit) {
+    // Black is 0, purple below; in an image black is -1.
+    show(map, [, height, width], isLit, isImage = false) {
       size = [height, width];
       const side = Math.max(1, Math.floor(160 / Math.max(height, width)));
       Object.assign(canvas, { width: width * side, height: height * side });
@@ -141,9 +144,9 @@ function makeMap(kind, onPoint) {
       const brush = canvas.getContext("2d");
       const top = map.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
       map.forEach((value, i) => {
-        const grey = Math.round((255 * Math.abs(value)) / top);
+        const grey = Math.round(isImage ? 127.5 * (value + 1) : (255 * Math.abs(value)) / top);
         brush.fillStyle =
-          value < 0
+          value < 0 && !isImage
             ? `rgb(${grey * 0.8} ${grey >> 2} ${grey * 0.8})`
             : `rgb(${grey} ${grey} ${grey})`;
         brush.fillRect((i % width) * side, Math.floor(i / width) * side, side, side);

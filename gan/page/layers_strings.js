@@ -44,6 +44,10 @@ export const strings = {
     en: "All {channels} channels together {total}, with the bias {bias} it is {sum}; ReLU makes it {value} at ({row}, {col}).",
     zh: "全部 {channels} 个通道相加为 {total}，加上偏置 {bias} 得 {sum}；ReLU 之后，({row}, {col}) 处为 {value}。",
   },
+  micro_total_off: {
+    en: "All {channels} channels together {total}, with the bias {bias} it is {sum}; the channel is off, so it is {value} at ({row}, {col}).",
+    zh: "全部 {channels} 个通道相加为 {total}，加上偏置 {bias} 得 {sum}；这个通道已关闭，所以 ({row}, {col}) 处为 {value}。",
+  },
   micro_total_tanh: {
     en: "All {channels} channels together {total}, with the bias {bias} it is {sum}; tanh makes it {value} at ({row}, {col}), from −1, black, to 1, white.",
     zh: "全部 {channels} 个通道相加为 {total}，加上偏置 {bias} 得 {sum}；tanh 之后，({row}, {col}) 处为 {value}（−1 为黑，1 为白）。",

@@ -54,7 +54,12 @@ export async function readExport(file) {
   const { description, header } = parseHeader(new Uint8Array(bytes, 8, length));
   const body = bytes.slice(8 + length);
   const tensors = {};
-  for (const [name, entry] of Object.entries(header)) tensors[name] = tensorOf(entry, body);
+  let used = 0;
+  for (const [name, entry] of Object.entries(header)) {
+    tensors[name] = tensorOf(entry, body);
+    used += tensors[name].values.byteLength;
+    require(used <= body.byteLength); // else they overlap, and take many times the file's memory
+  }
   check(description, tensors);
   const { z_dim, z_dist, image_shape, classes, layers } = description;
   return { z_dim, z_dist, image_shape, classes, layers, tensors };

@@ -143,6 +143,10 @@ export const strings = {
     en: "Below 0, nothing is added around: {cut} rows and columns are cut off at each side instead.",
     zh: "这里小于 0：四周不补零，而是每侧裁掉 {cut} 行和列。",
   },
+  op_zeros_extra: {
+    en: "Output padding adds {op} below and to the right.",
+    zh: "输出填充使下方和右侧再多 {op} 行（列）。",
+  },
   op_caption_spread: { en: "input with zeros {size} × {size}", zh: "插零后的输入 {size} × {size}" },
   op_caption_flipped: { en: "kernel, turned by 180°", zh: "旋转 180° 的卷积核" },
 

@@ -223,9 +223,10 @@ function makeZeroInsertion(app) {
 
 function zerosSentence(setting, t) {
   const frame = math.frameWidth(setting);
-  const parts = { gap: setting.s - 1, frame: number(frame) };
-  const nodes = fill(t("op_zeros_text"), parts);
-  return frame < 0 ? [...nodes, " ", ...fill(t("op_zeros_crop"), { cut: -frame })] : nodes;
+  const nodes = fill(t("op_zeros_text"), { gap: setting.s - 1, frame: number(frame) });
+  if (frame < 0) nodes.push(" ", ...fill(t("op_zeros_crop"), { cut: -frame }));
+  if (setting.op > 0) nodes.push(" ", ...fill(t("op_zeros_extra"), { op: setting.op }));
+  return nodes;
 }
 
 // The window of the pointed output element is outlined tap by tap.

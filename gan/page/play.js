@@ -24,7 +24,10 @@ export function mount(root, ctx) {
     walk.stop();
     draw();
   });
-  ctx.onPoint((point) => view.show(point));
+  ctx.onPoint((point) => {
+    if (walk.isOn && walk.z && point.z !== walk.z) walk.stop(); // another section has chosen one
+    view.show(point);
+  });
   ctx.onDrawing((drawing) => view.paint(drawing));
   walk.onChange = () => view.showWalk();
   addEventListener("keydown", (event) => {
@@ -49,11 +52,13 @@ function makeWalk(ctx) {
       walk.onChange();
     },
     start() {
+      walk.z = null;
       let [from, to, start] = [ctx.point.z, drawLatent(ctx.model), performance.now()];
       const step = (now) => {
         let share = Math.max(0, (now - start) / LEG);
         if (share >= 1) [from, to, start, share] = [to, drawLatent(ctx.model), now, 0];
-        ctx.setPoint(pointAt(between(ctx.model, from, to, share)));
+        walk.z = between(ctx.model, from, to, share);
+        ctx.setPoint(pointAt(walk.z));
         frame = requestAnimationFrame(step);
       };
       frame = requestAnimationFrame(step);

@@ -46,7 +46,12 @@ const tell = (kind, value) => listeners[kind].forEach((callback) => callback(val
 
 const redraw = latestOnly(async (point) => {
   const { model, off } = state;
-  const result = await ask("draw", { z: point.z, label: point.label, off });
+  let result;
+  try {
+    result = await ask("draw", { z: point.z, label: point.label, off });
+  } catch (error) {
+    if (model === state.model) throw error; // else the latent was of the model before
+  }
   if (model !== state.model) return;
   state.last = { ...result, point };
   tell("drawing", state.last);
@@ -183,8 +188,11 @@ function markSectionInView() {
     (entries) => {
       for (const { target, isIntersecting } of entries) {
         const link = document.querySelector(`nav a[href="#${target.id}"]`);
-        if (isIntersecting) link.setAttribute("aria-current", "true");
-        else link.removeAttribute("aria-current");
+        if (isIntersecting) {
+          link.setAttribute("aria-current", "true");
+          const { parentElement: nav } = link; // scrolls sideways on a narrow screen
+          nav.scrollLeft = link.offsetLeft - nav.offsetLeft - nav.clientWidth / 2;
+        } else link.removeAttribute("aria-current");
       }
     },
     { rootMargin: "-30% 0px -69% 0px" },
@@ -216,6 +224,11 @@ async function start() {
   }
   markSectionInView();
   addEventListener("hashchange", follow);
+  addEventListener("click", ({ target }) => {
+    const link = target.closest('a[href^="#"]');
+    // the browser reports no change if the address is the same
+    if (link?.hash === location.hash) dispatchEvent(new HashChangeEvent("hashchange"));
+  });
   try {
     ask = startWorker(node("worker").textContent);
     const generator = await unpack(content.generator);

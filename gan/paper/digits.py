@@ -30,7 +30,8 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
     known = {"samples": (samples, labels.numpy()),
              "training images": (train.images[order], train.labels[order])}  # fmt: skip
     error = {name: {count: error_of(test, images[:count], classes[:count])
-                    for count in sorted({num // 5, min(num, len(images)), len(images)})}
+                    for count in sorted({min(num // 5, len(images)), min(num, len(images)),
+                                         len(images)})}
              for name, (images, classes) in known.items()}  # fmt: skip
     curves = {name: ([*found], [*found.values()]) for name, found in error.items()}
     labels = torch.arange(num_classes).repeat_interleave(_COLUMNS)

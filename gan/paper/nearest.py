@@ -34,18 +34,19 @@ def run(trained: Trained, *, num: int, seed: int) -> Result:
     samples = trained.images(trained.latents(num, seed), trained.labels(num, seed))
     others = held_out.images[np.random.default_rng(seed).permutation(len(held_out))[:num]]
     numbers: dict[str, Any] = {"num": num}
-    figure = []
+    figure, columns = [], min(_SHOWN, num)
     for name, rows_of in spaces_of(trained).items():
         distance, rows = find_nearest(np.concatenate([samples, others]), train, rows_of, data.flip)
         near, far = distance.split(num)
         numbers[name] = compare(near, far)
-        order, middle = near.argsort(), num // 2 - _SHOWN // 2
-        pairs = [images for shown in (order[:_SHOWN], order[middle : middle + _SHOWN])
+        order, middle = near.argsort(), (num - columns) // 2
+        pairs = [images for shown in (order[:columns], order[middle : middle + columns])
                  for images in (samples[shown], train[rows[shown]])]  # fmt: skip
         curves = {of: (distances.sort().values, np.linspace(0, 1, num))
                   for of, distances in (("samples", near), ("held-out images", far))}  # fmt: skip
         figure.append({f"nearest samples in {name}, and median ones":
-                       grid(np.concatenate(pairs), _SHOWN), "share of images with a training image":
+                       grid(np.concatenate(pairs), columns),
+                       "share of images with a training image":
                        (curves, {"xlabel": "nearer than this distance"})})  # fmt: skip
     return figure, numbers
 

@@ -40,7 +40,7 @@ def draw(rows: Rows) -> Figure:
         for axes, (title, panel) in zip(places, row.items(), strict=True):
             axes.set_title(title, fontsize=9)
             if isinstance(panel, np.ndarray):
-                axes.imshow(panel.squeeze(), cmap="gray")
+                axes.imshow(panel.squeeze(), cmap="gray", vmin=0, vmax=255)
                 axes.set(xticks=[], yticks=[])
                 continue
             for name, curve in panel[0].items():
