@@ -42,13 +42,7 @@ def save_samples(
     origin.add_text("step", str(trained.checkpoint.step))
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix in (".png", ".jpg"):
-        sheet = grid(images, columns)
-        if out.suffix == ".jpg" and max(sheet.shape) > _MAX_JPEG:
-            raise ConfigError(
-                f"{out}: a .jpg has at most {_MAX_JPEG:,} pixels a side; write a .png"
-            )
-        with replacing(out) as part:
-            to_pil(sheet).save(part, pnginfo=origin, quality=95)
+        _save_grid(grid(images, columns), out, origin)
     elif out.suffix == ".npz":
         arrays: dict[str, Any] = {"images": images.transpose(0, 2, 3, 1)}
         if labels is not None:
@@ -65,6 +59,13 @@ def save_samples(
 def enlarge(images: np.ndarray, scale: int) -> np.ndarray:
     """Repeats each pixel of images (N, C, H, W) `scale` times in both directions."""
     return images.repeat(scale, axis=2).repeat(scale, axis=3)
+
+
+def _save_grid(sheet: np.ndarray, out: Path, origin: PngInfo) -> None:
+    if out.suffix == ".jpg" and max(sheet.shape) > _MAX_JPEG:
+        raise ConfigError(f"{out}: a .jpg has at most {_MAX_JPEG:,} pixels a side; write a .png")
+    with replacing(out) as part:
+        to_pil(sheet).save(part, pnginfo=origin, quality=95)
 
 
 def _save_folder(images: np.ndarray, classes: list[str], out: Path, origin: PngInfo) -> None:
