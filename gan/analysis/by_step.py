@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gan.analysis.runs import RunFiles
+from gan.analysis.runs import RunFiles, as_utf_8
 from gan.board import tag_of
 
 
@@ -15,8 +15,8 @@ def write_by_step(runs: Sequence[RunFiles], folder: Path) -> None:
 
     shared = os.path.commonpath([run.path.resolve().parent for run in runs])
     for run in runs:
-        name = str(run.path.resolve().relative_to(shared))
-        place = folder / name.encode(errors="replace").decode()  # TensorBoard writes UTF-8 alone
+        # TensorBoard refuses other names
+        place = folder / as_utf_8(str(run.path.resolve().relative_to(shared)))
         for path in place.glob("events.*"):
             path.unlink()
         with SummaryWriter(str(place)) as writer:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gan.analysis.runs import Curve, RunFiles
+from gan.analysis.runs import Curve, RunFiles, as_utf_8
 
 _NUM_POINTS = 200  # of a mean over runs
 _FEW = 10  # points that get markers
@@ -33,8 +33,7 @@ def draw_curves(groups: Mapping[str, Sequence[RunFiles]]) -> bytes:
     for axis, (tag, title) in zip(axes, panels.items(), strict=True):
         for i, (label, group) in enumerate(groups.items()):
             curves = [curve for run in group if len((curve := run.curve(tag))[0])]
-            name = label.encode(errors="replace").decode()  # a folder may have any bytes
-            name = name.replace("$", r"\$")  # or matplotlib reads a formula
+            name = as_utf_8(label).replace("$", r"\$")  # or matplotlib reads a formula
             name = f" {name}" if name.startswith("_") else name  # or the legend leaves it out
             _draw(axis, curves, name, f"C{i % 10}", _STYLES[i // 10 % len(_STYLES)])
         axis.set(title=title, xlabel="images seen")

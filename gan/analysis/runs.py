@@ -83,6 +83,11 @@ def read_run(path: Path) -> RunFiles:
     )
 
 
+def as_utf_8(name: str) -> str:
+    """Returns the name of a folder with ? for bytes that are not UTF-8."""
+    return name.encode(errors="replace").decode()
+
+
 def _rows(path: Path) -> list[Row]:
     return [row for row in read_rows(path) if _is(row, "images_seen")]
 

@@ -25,7 +25,7 @@ export function mount(root, ctx) {
     draw();
   });
   ctx.onPoint((point) => {
-    if (walk.isOn && walk.z && point.z !== walk.z) walk.stop(); // another section has chosen one
+    if (walk.z && point.z !== walk.z) walk.stop(); // another section has chosen one
     view.show(point);
   });
   ctx.onDrawing((drawing) => view.paint(drawing));

@@ -22,7 +22,7 @@ from gan.errors import ConfigError
 from gan.files import read_json, replacing
 from gan.nn.discriminator import Discriminator
 from gan.nn.generator import Generator
-from gan.pretrained.shipped import CONFIG, DISCRIMINATOR, MODEL
+from gan.pretrained.shipped import CONFIG, DISCRIMINATOR, MODEL, is_run
 
 _FORMAT = 1
 _MAX_HEADER = 1 << 20  # bytes; the header of a safetensors file lists the tensors
@@ -139,7 +139,7 @@ def write_folder(
     are further keys of config.json, such as the evaluation. Raises ValueError if the folder is a
     run, or `read_folder` would refuse it.
     """
-    if (folder / "checkpoints").is_dir():  # as a generator it would hide the run's checkpoints
+    if is_run(folder):
         raise ConfigError(f"{folder} is a run; choose a folder of its own")
     values = {
         "library_name": "gan",

@@ -11,8 +11,12 @@ CONFIG, MODEL, DISCRIMINATOR = "config.json", "model.safetensors", "discriminato
 
 def is_folder(path: Path) -> bool:
     """Says whether a path is a generator's folder and not a run's."""
-    is_run = (path / "checkpoints").is_dir()  # where another tool may write a config.json
-    return not is_run and ((path / CONFIG).is_file() or (path / MODEL).is_file())
+    return not is_run(path) and ((path / CONFIG).is_file() or (path / MODEL).is_file())
+
+
+def is_run(path: Path) -> bool:
+    """Says whether a path is a run's folder, in which another tool may have a config.json."""
+    return (path / "checkpoints").is_dir()
 
 
 def shipped_names() -> list[str]:
