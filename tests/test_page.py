@@ -284,13 +284,19 @@ def test_every_section_works_and_reports_no_error(visit: Any, content: dict[str,
     pad.focus()
     changes(lambda: page.keyboard.press("ArrowLeft"))
     changes(lambda: page.locator("#play .bars").click(position={"x": 30, "y": 3}))
+    page.keyboard.press("ArrowRight")  # the click gave the bars the focus
+    changes(lambda: page.keyboard.press("ArrowDown"))
     press("Other directions")
     changes(lambda: press("Walk"))
     press("Stop")
     press("64 at once")
     changes(lambda: page.locator(".play-grid").click(position={"x": 9, "y": 9}))
+    changes(lambda: page.keyboard.press("ArrowRight"))
+    frame = page.locator(".play-grid span")
+    place = frame.get_attribute("style")
     # Language and colours
     press("中文")
+    assert frame.is_visible() and frame.get_attribute("style") == place
     assert page.locator("html").get_attribute("lang") == "zh-CN"
     assert page.locator("#play-title").inner_text() == "玩一玩"
     press("English")

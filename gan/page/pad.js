@@ -5,15 +5,23 @@ import { drawDirections, moved, pointAt } from "./latents.js";
 
 const STEP = 0.1; // of an arrow key; the pad reaches from -1 to 1
 const LARGEST = 3; // number at the edge of the bars
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+// Calls onArrow(dx, dy) for each arrow key that is pressed on a node, which can have the focus.
+export function onArrows(node, onArrow) {
+  node.tabIndex = 0;
+  node.setAttribute("role", "application");
+  node.addEventListener("keydown", (event) => {
+    if (!ARROWS[event.key]) return;
+    event.preventDefault();
+    onArrow(...ARROWS[event.key]);
+  });
+}
 
 // Returns { node, show }; `onUse` is called when the reader moves the pad.
 export function makePad(ctx, onUse = () => {}) {
   const dot = element("span", { className: "pad-dot" });
-  const node = element(
-    "div",
-    { className: "pad", tabIndex: 0, role: "application", "aria-label": ctx.t("pad_label") },
-    dot,
-  );
+  const node = element("div", { className: "pad", "aria-label": ctx.t("pad_label") }, dot);
   const move = (x, y) => {
     onUse();
     const { centre, directions } = ctx.point;
@@ -28,13 +36,7 @@ export function makePad(ctx, onUse = () => {}) {
     if (event.pointerType === "mouse" || event.buttons) follow(event);
   });
   node.addEventListener("pointerdown", follow);
-  node.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    if (!step[event.key]) return;
-    event.preventDefault();
-    const [dx, dy] = step[event.key];
-    move(ctx.point.x + STEP * dx, ctx.point.y + STEP * dy);
-  });
+  onArrows(node, (dx, dy) => move(ctx.point.x + STEP * dx, ctx.point.y + STEP * dy));
   const show = ({ x, y }) => {
     dot.style.left = `${50 * (x + 1)}%`;
     dot.style.top = `${50 * (y + 1)}%`;
@@ -48,20 +50,25 @@ export function turn(ctx) {
   ctx.setPoint({ ...pointAt(ctx.point.z), directions: drawDirections(ctx.model) });
 }
 
-// The numbers of the latent as bars, which can be dragged. Returns { node, show }.
+// The numbers of the latent as bars, to drag or to change by arrow keys. Returns { node, show }.
 export function makeBars(ctx, onUse = () => {}) {
   const { zDim } = ctx.model;
   const canvas = pictureOf(64, zDim, { className: "bars", "aria-label": ctx.t("bars_label") });
   const limit = ctx.model.zDist === "uniform" ? 1 : LARGEST;
-  const pull = (event) => {
+  let chosen = null; // index of the number that was changed last
+  const set = (index, value) => {
     onUse();
-    const [x, y] = placeIn(canvas, event);
+    chosen = Math.max(0, Math.min(zDim - 1, index));
     const z = ctx.point.z.slice();
-    const index = Math.max(0, Math.min(zDim - 1, Math.floor(x * zDim)));
-    z[index] = limit * Math.max(-1, Math.min(1, 1 - 2 * y));
-    canvas.title = `z[${index}] = ${number(z[index])}`;
+    z[chosen] = limit * Math.max(-1, Math.min(1, value(z[chosen] / limit)));
+    canvas.title = `z[${chosen}] = ${number(z[chosen])}`;
     ctx.setPoint(pointAt(z));
   };
+  const pull = (event) => {
+    const [x, y] = placeIn(canvas, event);
+    set(Math.floor(x * zDim), () => 1 - 2 * y);
+  };
+  onArrows(canvas, (dx, dy) => set((chosen ?? -dx) + dx, (value) => value - STEP * dy));
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     pull(event);
@@ -72,6 +79,11 @@ export function makeBars(ctx, onUse = () => {}) {
     const { height, width } = canvas;
     brush.clearRect(0, 0, width, height);
     brush.fillStyle = getComputedStyle(canvas).color;
+    if (chosen !== null) {
+      brush.globalAlpha = 0.25;
+      brush.fillRect(chosen, 0, 1, height);
+      brush.globalAlpha = 1;
+    }
     z.forEach((value, i) => {
       const length = Math.min(1, Math.abs(value) / limit) * (height / 2);
       brush.fillRect(i, value > 0 ? height / 2 - length : height / 2, 0.8, Math.max(1, length));

@@ -2,7 +2,7 @@
 
 import { button, element, fill, number, paintImage, pictureOf, placeIn } from "./dom.js";
 import { between, drawLatent, freshPoint, pointAt } from "./latents.js";
-import { makeBars, makePad, turn } from "./pad.js";
+import { makeBars, makePad, onArrows, turn } from "./pad.js";
 
 const LEG = 2500; // milliseconds from one latent to the next
 const GRID = 64;
@@ -12,9 +12,10 @@ const GAP = 2; // pixels between the images of the grid
 export function mount(root, ctx) {
   const walk = makeWalk(ctx);
   let view = null;
+  let shown = { points: [], chosen: null }; // by the grid
   const draw = () => {
     if (!ctx.model) return;
-    view = makeView(ctx, walk);
+    view = makeView(ctx, walk, shown);
     root.replaceChildren(view.node);
     if (ctx.point) view.show(ctx.point);
     if (ctx.last) view.paint(ctx.last);
@@ -22,6 +23,7 @@ export function mount(root, ctx) {
   ctx.onLanguage(draw);
   ctx.onModel(() => {
     walk.stop();
+    shown = { points: [], chosen: null };
     draw();
   });
   ctx.onPoint((point) => {
@@ -68,14 +70,14 @@ function makeWalk(ctx) {
   return walk;
 }
 
-function makeView(ctx, walk) {
+function makeView(ctx, walk, shown) {
   const { t, model } = ctx;
   const [, height, width] = model.imageShape;
   const picture = pictureOf(height, width, { className: "play-image" });
   const pad = makePad(ctx, walk.stop);
   const bars = makeBars(ctx, walk.stop);
   const speed = element("small", { className: "play-speed" });
-  const grid = makeGrid(ctx, walk);
+  const grid = makeGrid(ctx, walk, shown);
   const labels = makeLabels(ctx);
   const actions = {
     n: () => {
@@ -149,6 +151,7 @@ function makeView(ctx, walk) {
     show(point) {
       pad.show(point);
       bars.show(point);
+      grid.show(point);
       labels.show(point.label);
     },
     paint({ maps, milliseconds, point }) {
@@ -200,46 +203,67 @@ function makeLabelList(ctx) {
   return { node, show: (chosen) => (list.value = chosen) };
 }
 
-// 64 random images; a click takes the latent of one.
-function makeGrid(ctx, walk) {
+// 64 random images; a click or the arrow keys take the latent of one. `shown` outlives the view.
+function makeGrid(ctx, walk, shown) {
   const { model, t } = ctx;
   const [, height, width] = model.imageShape;
   const side = Math.sqrt(GRID);
-  const canvas = pictureOf(side * (height + GAP) - GAP, side * (width + GAP) - GAP, {
-    className: "play-grid",
-    "aria-label": t("play_grid_label"),
-  });
-  const figure = element(
-    "figure",
-    { hidden: true },
-    element(
-      "figcaption",
-      {},
-      t(model.classes.length ? "play_grid_caption_class" : "play_grid_caption"),
-    ),
+  const canvas = pictureOf(side * (height + GAP) - GAP, side * (width + GAP) - GAP);
+  const frame = element("span", { hidden: true });
+  const grid = element(
+    "div",
+    { className: "play-grid", "aria-label": t("play_grid_label") },
     canvas,
+    frame,
   );
-  let points = [];
+  const caption = t(model.classes.length ? "play_grid_caption_class" : "play_grid_caption");
+  const figure = element("figure", {}, element("figcaption", {}, caption), grid);
   const place = (index) => [
     (index % side) * (width + GAP),
     Math.floor(index / side) * (height + GAP),
   ];
-  canvas.addEventListener("click", (event) => {
-    const [x, y] = placeIn(canvas, event);
-    const index =
-      Math.min(side - 1, Math.floor(y * side)) * side + Math.min(side - 1, Math.floor(x * side));
+  const show = (point) => {
+    frame.hidden = !point || shown.points[shown.chosen]?.z !== point.z;
+    const [x, y] = place(shown.chosen);
+    frame.style.left = `${(100 * x) / canvas.width}%`;
+    frame.style.top = `${(100 * y) / canvas.height}%`;
+    frame.style.width = `${(100 * width) / canvas.width}%`;
+    frame.style.height = `${(100 * height) / canvas.height}%`;
+  };
+  const take = (column, row) => {
+    const [x, y] = [column, row].map((value) => Math.max(0, Math.min(side - 1, value)));
+    shown.chosen = y * side + x;
     walk.stop();
-    ctx.setPoint({ ...pointAt(points[index].z), label: points[index].label });
+    const { z, label } = shown.points[shown.chosen];
+    ctx.setPoint({ ...pointAt(z), label });
+  };
+  canvas.addEventListener("click", (event) =>
+    take(...placeIn(canvas, event).map((share) => Math.floor(share * side))),
+  );
+  onArrows(grid, (dx, dy) => {
+    if (shown.chosen === null) take(0, 0);
+    else take((shown.chosen % side) + dx, Math.floor(shown.chosen / side) + dy);
   });
+  const paint = () => {
+    figure.hidden = !shown.points.length;
+    show(ctx.point);
+    if (figure.hidden) return;
+    ctx.ask("images", { points: shown.points }, ({ index, image }) =>
+      paintImage(canvas, image, model.imageShape, ...place(index)),
+    );
+  };
+  paint();
   return {
     node: figure,
+    show,
     draw() {
-      figure.hidden = false;
       const drawLabel = () => Math.floor(Math.random() * Math.max(1, model.classes.length));
-      points = Array.from({ length: GRID }, () => ({ z: drawLatent(model), label: drawLabel() }));
-      ctx.ask("images", { points }, ({ index, image }) =>
-        paintImage(canvas, image, model.imageShape, ...place(index)),
-      );
+      shown.points = Array.from({ length: GRID }, () => ({
+        z: drawLatent(model),
+        label: drawLabel(),
+      }));
+      shown.chosen = null;
+      paint();
     },
   };
 }
