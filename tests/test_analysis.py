@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gan.analysis import report
+from gan.analysis import nearest, report
 from gan.analysis.compare import compare
 from gan.analysis.nearest import nearest_training
 from gan.analysis.report import nearest_pairs
@@ -362,10 +362,17 @@ def test_nearest_training_image_of_a_copy_is_its_original(tiny_run: Path) -> Non
         assert np.array_equal(pair.nearest, sample) and np.array_equal(pair.sample, sample)
 
 
-def test_the_search_for_large_images_takes_little_memory(little_memory: None) -> None:
+def test_the_search_for_large_images_takes_little_memory(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With parts of 3 MB, far below the limit; all images at once are 800 MB."""
+    monkeypatch.setattr(nearest, "_SEARCH_PIXELS", 1 << 18)
     images = np.broadcast_to(np.zeros((1, 3, 128, 128), np.uint8), (8192, 3, 128, 128))
     train = PackedImages(array=images, labels=None, classes=(), checksum="", folder=Path())
-    distance, where = nearest_training(images[:1000] + np.uint8(9), train, np.arange(4000, 8192))
+    others = images[:100] + np.uint8(9)
+    nearest_training(others, train, np.arange(99))  # the first call takes memory for torch itself
+    request.getfixturevalue("little_memory")
+    distance, where = nearest_training(others, train, np.arange(4000, 8192))
     assert distance.unique().tolist() == [9] and where.unique().tolist() == [4000]
 
 
