@@ -104,6 +104,13 @@ def test_killed_rank_is_restarted_and_the_run_equals_the_unbroken_one(
     assert (tmp_path / "killed" / LAST).read_bytes() == (runs / "unbroken" / LAST).read_bytes()
 
 
+def test_ranks_with_other_settings_refuse_to_train(runs: Path) -> None:
+    first, second = (found["refused"] for found in found_by_ranks(runs))
+    assert "another rank has different ones" in first
+    assert "train.seed: rank 0 has 0, rank 1 has 1" in second
+    assert not (runs / "other_seed").exists()
+
+
 def test_every_rank_says_why_it_stopped_on_collapse(runs: Path) -> None:
     for found in found_by_ranks(runs):
         assert "real images' diversity: mode" in found["collapsed"]

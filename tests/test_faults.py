@@ -566,24 +566,6 @@ def test_a_checkpoint_larger_than_memory_is_refused(
         read_checkpoint(tmp_path / "a.pt")
 
 
-_OTHER_SEED = """
-import os, sys
-from gan.cli import main
-main([*sys.argv[1:], "--set", f"train.seed={os.environ['RANK']}"])
-"""
-
-
-def test_ranks_with_other_settings_refuse_to_train(config: Path, tmp_path: Path) -> None:
-    script = tmp_path / "other_seed.py"
-    script.write_text(_OTHER_SEED)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-               script, "train", config, "--run-dir", tmp_path / "run"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": os.getcwd()})  # fmt: skip
-    assert done.returncode and "train.seed: rank 0 has 0, rank 1 has 1" in done.stderr
-    assert not (tmp_path / "run" / "checkpoints").exists()
-
-
 def test_ranks_with_another_cadence_or_precision_refuse_to_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

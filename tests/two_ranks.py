@@ -18,6 +18,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from gan.errors import ConfigError
 from gan.machine.precision import Precision
 from gan.machine.ranks import Ranks, average_gradients, process_group
 from gan.training.loop import train
@@ -41,7 +42,7 @@ ONE_STEP = {
 
 
 def make_runs(folder: Path) -> None:
-    """Makes all runs that end without an error, and saves what this rank found."""
+    """Makes all runs that do not kill a rank, and saves what this rank found."""
     save_gradients(folder)
     with without_batch_norm():
         make_run(folder, "one_step", **ONE_STEP)
@@ -55,7 +56,13 @@ def make_runs(folder: Path) -> None:
         collapsed = make_run(folder, "collapsed", train=COLLAPSING)
     one_signal = make_run(folder, "one_signal", signal_to_one_rank, train=ENDLESS)
     two_signals = make_run(folder, "two_signals", signal_twice, train=ENDLESS)
+    try:
+        make_run(folder, "other_seed", train={"seed": RANK})
+        refused = ""
+    except ConfigError as error:
+        refused = str(error)
     found = {
+        "refused": refused,
         "collapsed": collapsed.describe_collapse(),
         "one_signal": one_signal.ending.name,
         "two_signals": two_signals.ending.name,
