@@ -55,20 +55,22 @@ export function makeBars(ctx, onUse = () => {}) {
   const { zDim } = ctx.model;
   const canvas = pictureOf(64, zDim, { className: "bars", "aria-label": ctx.t("bars_label") });
   const limit = ctx.model.zDist === "uniform" ? 1 : LARGEST;
-  let chosen = null; // index of the number that was changed last
-  const set = (index, value) => {
-    onUse();
+  let chosen = null; // index of the number that the arrow keys change
+  const choose = (index) => {
     chosen = Math.max(0, Math.min(zDim - 1, index));
+  };
+  const set = (value) => {
+    onUse();
     const z = ctx.point.z.slice();
-    z[chosen] = limit * Math.max(-1, Math.min(1, value(z[chosen] / limit)));
+    z[chosen] = limit * Math.max(-1, Math.min(1, value));
     canvas.title = `z[${chosen}] = ${number(z[chosen])}`;
     ctx.setPoint(pointAt(z));
   };
   const pull = (event) => {
     const [x, y] = placeIn(canvas, event);
-    set(Math.floor(x * zDim), () => 1 - 2 * y);
+    choose(Math.floor(x * zDim));
+    set(1 - 2 * y);
   };
-  onArrows(canvas, (dx, dy) => set((chosen ?? -dx) + dx, (value) => value - STEP * dy));
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     pull(event);
@@ -89,5 +91,10 @@ export function makeBars(ctx, onUse = () => {}) {
       brush.fillRect(i, value > 0 ? height / 2 - length : height / 2, 0.8, Math.max(1, length));
     });
   };
+  onArrows(canvas, (dx, dy) => {
+    choose((chosen ?? -dx) + dx);
+    if (dy) set(ctx.point.z[chosen] / limit - STEP * dy);
+    else show(ctx.point);
+  });
   return { node: canvas, show };
 }

@@ -12,7 +12,7 @@ const GAP = 2; // pixels between the images of the grid
 export function mount(root, ctx) {
   const walk = makeWalk(ctx);
   let view = null;
-  let shown = { points: [], chosen: null }; // by the grid
+  let shown = nothingShown();
   const draw = () => {
     if (!ctx.model) return;
     view = makeView(ctx, walk, shown);
@@ -23,7 +23,7 @@ export function mount(root, ctx) {
   ctx.onLanguage(draw);
   ctx.onModel(() => {
     walk.stop();
-    shown = { points: [], chosen: null };
+    shown = nothingShown();
     draw();
   });
   ctx.onPoint((point) => {
@@ -203,6 +203,9 @@ function makeLabelList(ctx) {
   return { node, show: (chosen) => (list.value = chosen) };
 }
 
+// The points of the grid, and the index of the one that was taken.
+const nothingShown = () => ({ points: [], chosen: null });
+
 // 64 random images; a click or the arrow keys take the latent of one. `shown` outlives the view.
 function makeGrid(ctx, walk, shown) {
   const { model, t } = ctx;
@@ -210,6 +213,8 @@ function makeGrid(ctx, walk, shown) {
   const side = Math.sqrt(GRID);
   const canvas = pictureOf(side * (height + GAP) - GAP, side * (width + GAP) - GAP);
   const frame = element("span", { hidden: true });
+  frame.style.width = `${(100 * width) / canvas.width}%`;
+  frame.style.height = `${(100 * height) / canvas.height}%`;
   const grid = element(
     "div",
     { className: "play-grid", "aria-label": t("play_grid_label") },
@@ -224,11 +229,10 @@ function makeGrid(ctx, walk, shown) {
   ];
   const show = (point) => {
     frame.hidden = !point || shown.points[shown.chosen]?.z !== point.z;
+    if (frame.hidden) return;
     const [x, y] = place(shown.chosen);
     frame.style.left = `${(100 * x) / canvas.width}%`;
     frame.style.top = `${(100 * y) / canvas.height}%`;
-    frame.style.width = `${(100 * width) / canvas.width}%`;
-    frame.style.height = `${(100 * height) / canvas.height}%`;
   };
   const take = (column, row) => {
     const [x, y] = [column, row].map((value) => Math.max(0, Math.min(side - 1, value)));
