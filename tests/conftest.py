@@ -74,13 +74,18 @@ def largest_file(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def tiny_file(folder: Path) -> Path:
+    """Writes the tiny config to a file, with its data under `folder`."""
+    path = folder / "tiny.yaml"
+    data = {**TINY["data"], "root": str(folder)}
+    path.write_text(yaml.safe_dump({**TINY, "data": data}))
+    return path
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """The tiny config as a file."""
-    path = tmp_path / "tiny.yaml"
-    data = {**TINY["data"], "root": str(tmp_path)}
-    path.write_text(yaml.safe_dump({**TINY, "data": data}))
-    return path
+    return tiny_file(tmp_path)
 
 
 def folder_config(root: Path, **changes: object) -> DataConfig:

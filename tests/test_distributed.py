@@ -16,7 +16,7 @@ from gan.checkpoint import read_checkpoint
 from gan.data.pack import is_first_process
 from gan.machine.ranks import launched_rank
 from gan.training.loop import train
-from tests.conftest import tiny_config
+from tests.conftest import tiny_config, tiny_file
 from tests.two_ranks import ONE_STEP, images, state_of, without_batch_norm
 
 LAST = "checkpoints/step_00000006.pt"  # of the runs that are compared
@@ -38,6 +38,7 @@ def torchrun(*words: object) -> Iterator[subprocess.Popen]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the runs that two ranks made; tests only read it."""
     folder = tmp_path_factory.mktemp("ranks")
+    tiny_file(folder)
     with torchrun("-m", "tests.two_ranks", "runs", folder) as process:
         stderr = process.communicate()[1]
     assert process.returncode == 0, stderr
@@ -106,9 +107,10 @@ def test_killed_rank_is_restarted_and_the_run_equals_the_unbroken_one(
 
 def test_ranks_with_other_settings_refuse_to_train(runs: Path) -> None:
     first, second = (found["refused"] for found in found_by_ranks(runs))
-    assert "another rank has different ones" in first
-    assert "train.seed: rank 0 has 0, rank 1 has 1" in second
-    assert not (runs / "other_seed").exists()
+    assert first["code"] == second["code"] == 2
+    assert "another rank has different ones" in first["stderr"]
+    assert "train.seed: rank 0 has 0, rank 1 has 1" in second["stderr"]
+    assert not (runs / "other_seed" / "checkpoints").exists()
 
 
 def test_every_rank_says_why_it_stopped_on_collapse(runs: Path) -> None:
