@@ -80,7 +80,7 @@ def _compared(records: Records) -> list[list[str]]:
             f"`{config.stem}`", f"![samples](figures/{_samples(name)})",
             "yes" if cfg.model.conditional else "no",
             f"{_images(ours):,.0f} ({_images(ours) / length:.0%})",
-            " and ".join(filter(None, (_minutes(ours), _minutes(baseline)))),
+            " and ".join(_minutes(seeds) or "–" for seeds in (ours, baseline)),
             _distance(ours), _number(_floor(ours)), _distance(published) if published else "",
             f"{_distance(baseline)} ({rate})",
             f"{mean(_distances(baseline)) / mean(_distances(ours)):.2g}", status(ours, baseline),
